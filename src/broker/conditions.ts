@@ -256,6 +256,11 @@ export class Conditions {
     return facts
   }
 
+  /** So many clients are asked about a message, each a step at least, whatever their conditions say. */
+  askClients(count: number): void {
+    this.looked.sum += count / STEPS_PER_LOOK
+  }
+
   /** The turn is over: the last message need not be kept. */
   endTurn(): void {
     this.#last = undefined

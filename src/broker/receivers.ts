@@ -27,6 +27,7 @@ export function receiversOf(
   const all = [...targets]
   if (conditional !== undefined) {
     const facts = conditions.factsOf(message, now)
+    conditions.askClients(conditional.length)
     for (let i = 0; i < conditional.length; i++) {
       const chosen = chosenTarget(conditional[i]!, facts)
       if (chosen !== undefined) all.push(chosen)

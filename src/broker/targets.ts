@@ -135,6 +135,7 @@ export function candidates(
 ): readonly Target[] {
   if (group.conditional === 0) return members
   const facts = conditions.factsOf(message, now)
+  conditions.askClients(members.length)
   return members.filter(({ session }) => {
     beginClient(facts)
     return group.members.get(session)?.condition?.matches(facts) !== false

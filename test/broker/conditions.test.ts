@@ -351,6 +351,15 @@ describe('evaluation', () => {
     publisher.publish('a', JSON.stringify({ list: Array.from({ length: 1000 }, (_, i) => i) }))
     expect(here.broker.work - before).toBeGreaterThan(500)
   })
+
+  test('and so does each client that is asked, although nobody wants the message', () => {
+    const here = world()
+    for (let i = 0; i < 800; i++) here.connect(`reader${i}`).subscribe('a', 0, {}, filter('false'))
+    const publisher = here.connect('publisher')
+    const before = here.broker.work
+    publisher.publish('a', '1')
+    expect(here.broker.work - before).toBeGreaterThanOrEqual(100)
+  })
 })
 
 describe('a restart', () => {

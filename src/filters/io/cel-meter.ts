@@ -9,6 +9,8 @@ import type { Packages } from './packages.ts'
 const CHARACTERS_PER_STEP = 16
 /** Steps of finding the hour in a time zone. */
 const ZONE_STEPS = 1000
+/** Steps of finding that a function cannot be applied: every overload is tried, and the error passes through what is around it. */
+const REFUSAL_STEPS = 16
 /** Characters after which the states of a regular expression are forgotten: each may add one. */
 const REMEMBERED = 4096
 
@@ -77,6 +79,7 @@ export class Meter {
       if (refusals.has(key) || args.some((each) => each === DYN)) continue
       const error = celError(`${name.replaceAll('_', '')} cannot be applied to these values`)
       const refuse = (): never => {
+        this.#charge(REFUSAL_STEPS)
         throw error
       }
       const any = args.map(() => DYN)
