@@ -122,6 +122,9 @@ describe('a key takes effect or is an error in one line that names it', () => {
     [{ pasword_file: 'x' }, 'pasword_file: unknown key (did you mean passwordFile?)'],
     [{ password_file: 'x' }, 'password_file: unknown key (did you mean passwordFile?)'],
     [{ testConfig: true }, 'testConfig: unknown key'],
+    [{ cert: 'x' }, 'cert: unknown key (did you mean certfile?)'],
+    [{ password: 'x' }, 'password: unknown key (did you mean passwordFile?)'],
+    [{ prot: 1 }, 'prot: unknown key (did you mean port?)'],
     [{ port: '1883' }, 'port: expected a whole number from 0 to 65535, got "1883"'],
     [{ port: null }, 'port: expected a whole number from 0 to 65535, got nothing'],
     [{ port: { of: 1 } }, 'port: expected a whole number from 0 to 65535, got a map'],
@@ -185,6 +188,9 @@ describe('a key takes effect or is an error in one line that names it', () => {
     expect(() => configOf({ config })).toThrow('roost.yaml:2:1: unknown key prt (did you mean port?)')
     expect(() => configOf({ config: fileOf('max_connections: no\n') })).toThrow('roost.yaml:1:18: max_connections: expected')
   })
+
+  test('nothing is suggested that is as different as similar', () =>
+    expect(() => configOf({ help: true })).toThrow(/^help: unknown key$/))
 
   test('something else than an object', () => {
     for (const options of [null, 'roost.yaml', [], () => ({}), Promise.resolve({ passwordFile: 'passwords' }), new Map()])
