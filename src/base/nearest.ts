@@ -1,15 +1,22 @@
-/** Returns the name that was most likely meant by `wrong`, or `undefined` if none is similar. */
+/**
+ * Returns the name that was most likely meant by `wrong`, or `undefined` if none is similar: the shortest one that `wrong` is the
+ * beginning of (`cert` means certfile rather than port), unless another one differs in a single letter.
+ */
 export function nearest(wrong: string, names: Iterable<string>): string | undefined {
   let best: string | undefined
   let fewest = Number.POSITIVE_INFINITY
+  let longer: string | undefined
+  const word = wrong.toLowerCase()
   for (const name of names) {
-    const edits = distance(wrong.toLowerCase(), name)
-    if (edits < fewest && edits <= Math.max(2, name.length * 0.4)) {
+    if (word.length >= 3 && name.toLowerCase().startsWith(word) && name.length < (longer?.length ?? Number.POSITIVE_INFINITY))
+      longer = name
+    const edits = distance(word, name)
+    if (edits < fewest && edits < name.length / 2 && edits <= Math.max(2, name.length * 0.4)) {
       best = name
       fewest = edits
     }
   }
-  return best
+  return fewest > 1 ? (longer ?? best) : best
 }
 
 /** Returns the end of an error message about an unknown name: ` (did you mean port?)`, or ''. */

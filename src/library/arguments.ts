@@ -4,6 +4,9 @@ import type { QoS } from '../mqtt/publish.ts'
 /** What a program has given in place of what was expected. */
 export const typeName = (value: unknown): string => (value === null ? 'null' : Array.isArray(value) ? 'a list' : typeof value)
 
+/** A topic or the like as an error names it: errors are lines for people, and a topic may have 65535 bytes. */
+export const short = (text: string): string => (text.length > 100 ? `${text.slice(0, 100)}...` : text)
+
 /** Checks an optional object of options. `where` begins the message. @throws TypeError that names the option */
 export function optionsOf<T extends object>(where: string, options: T | undefined, keys: readonly (keyof T & string)[]): T {
   if (options === undefined) return {} as T

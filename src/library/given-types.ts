@@ -7,6 +7,7 @@ import { YamlFile } from '../config/io/yaml-file.ts'
 import { nameOf } from '../config/options.ts'
 import type { ByteOrder, FieldKind } from '../filters/binary-layout.ts'
 import type { TypeDefinition } from '../filters/topic-types.ts'
+import { isObjectOfKeys, jsonText, kindOf } from './json-text.ts'
 
 /** A field of a binary payload (docs/types.md). */
 export interface GivenField {
@@ -41,16 +42,15 @@ const KEYS = new Map(['content_type', 'byte_order', 'invalid_mqtt3'].map((key) =
 
 /** The types as the configuration file would have them. Errors name keys of `start` instead of lines. @throws StartError */
 export function typesOf(given: unknown, cwd: string): readonly TypeDefinition[] {
-  if (typeof given !== 'object' || given === null || Array.isArray(given))
-    throw new StartError(`types: expected an object of types, got ${inWords(given)}`)
+  if (!isObjectOfKeys(given)) throw new StartError(`types: expected an object of types, got ${inWords(given)}`)
   const path = join(cwd, 'types')
   const told = (line: string): string => {
     const plain = line.startsWith(`${path}:`) ? line.slice(path.length).replace(/^:\d+:\d+: /, '') : line
     return [...KEYS].reduce((words, [name, key]) => words.replaceAll(key, name), plain)
   }
-  const keys = Object.entries(given).map(([name, type]) => [name, keysOf(`types.${name}`, type)] as const)
+  const written = Object.entries(given).map(([name, type]) => `${JSON.stringify(name)}:${textOf(`types.${name}`, type)}`)
   try {
-    const file = new YamlFile(path, JSON.stringify(Object.fromEntries(keys)))
+    const file = new YamlFile(path, `{${written.join()}}`)
     return parseTypes(file, file.root).map((type) => {
       const { schema } = type
       return schema === undefined ? type : { ...type, schema: { ...schema, placeOf: (pointer) => told(schema.placeOf(pointer)) } }
@@ -60,14 +60,15 @@ export function typesOf(given: unknown, cwd: string): readonly TypeDefinition[] 
   }
 }
 
-/** Its keys as the file has them, which are none here. */
-function keysOf(path: string, type: unknown): unknown {
-  if (typeof type !== 'object' || type === null || Array.isArray(type)) return type
-  return Object.fromEntries(
+/** As JSON, with the keys that the file has, which are none here. */
+function textOf(path: string, type: unknown): string {
+  if (!isObjectOfKeys(type)) throw new StartError(`${path}: expected an object, got ${kindOf(type)}`)
+  const keys = Object.fromEntries(
     Object.entries(type).map(([name, value]) => {
       if (name.includes('_'))
         throw new StartError(`${path}.${name}: unknown key${didYouMean(name.replaceAll('_', ''), KEYS.keys())}`)
       return [KEYS.get(name) ?? name, value] as const
     }),
   )
+  return jsonText(path, keys)
 }

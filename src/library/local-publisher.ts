@@ -1,9 +1,11 @@
 import { Fifo } from '../base/fifo.ts'
+import { didYouMean } from '../base/nearest.ts'
 import type { ClientLink } from '../broker/client-link.ts'
 import type { Published } from '../broker/operator-actions.ts'
 import { LOCAL_LISTENER } from '../mqtt/link.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Inside } from '../process/roost.ts'
+import { short } from './arguments.ts'
 import { RoostError } from './error.ts'
 import { LOCAL_PEER } from './local-client.ts'
 import type { Publishing } from './publish.ts'
@@ -33,9 +35,15 @@ export class LocalPublisher {
     this.#inside = inside
   }
 
-  /** @throws RoostError */
+  /** @throws RoostError, or TypeError for a listener that does not exist */
   async publish(publishing: Publishing): Promise<void> {
-    const { topic } = publishing.message
+    const { message, as } = publishing
+    const topic = short(message.topic)
+    // The rules of the whole configuration would apply, which may allow more.
+    if (as !== undefined && as.listener !== '' && !this.#inside.listeners.includes(as.listener))
+      throw new TypeError(
+        `publish ${topic}: as.listener: there is none named ${short(as.listener)}${didYouMean(as.listener, this.#inside.listeners)}`,
+      )
     const link = this.#open()
     const isFree = this.#pending.length === 0 && this.#mayGo(link)
     const published = isFree
@@ -95,4 +103,7 @@ export class LocalPublisher {
 }
 
 const stopped = (topic: string): RoostError =>
-  new RoostError(`publish ${topic}: the broker has stopped before the message was durable`, ReasonCode.SERVER_SHUTTING_DOWN)
+  new RoostError(
+    `publish ${short(topic)}: the broker has stopped before the message was durable`,
+    ReasonCode.SERVER_SHUTTING_DOWN,
+  )

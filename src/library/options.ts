@@ -20,6 +20,7 @@ import { HOOK_NAMES, type Hooks } from '../process/hooks.ts'
 import type { GivenBridge } from './given-bridge.ts'
 import { filtersOf, type GivenFilter } from './given-filters.ts'
 import { type GivenTypes, typesOf } from './given-types.ts'
+import { isObjectOfKeys, kindOf } from './json-text.ts'
 import type { Log } from './log.ts'
 
 /** Options of the library alone: not keys of the configuration file. */
@@ -105,8 +106,8 @@ const byName = new Map<string, string>([
 ])
 
 function resolve(all: StartOptions, cwd: string): Resolved {
-  if (typeof all !== 'object' || all === null || Array.isArray(all))
-    throw new StartError(`start: expected an object of options, got ${inWords(all)}`)
+  // Of a promise, no key would be seen, and a broker with the defaults lets everyone in.
+  if (!isObjectOfKeys(all)) throw new StartError(`start: expected an object of options, got ${kindOf(all)}`)
   const { listeners, snListeners } = all
   const given = givenLayer(all)
   const hooks = hooksOf(all)
@@ -142,7 +143,9 @@ function givenLayer(all: StartOptions): Layer {
   if (idle !== undefined) throw new StartError(`${idle}: has no effect without log`)
   const lists = ['listeners', 'snListeners', 'types', 'filters', 'bridges']
   const names = [...known.keys(), ...lists, 'config', 'log', ...HOOK_NAMES]
-  for (const [name, value] of Object.entries(all)) {
+  // Inherited ones, too: options may be made with Object.create.
+  for (const name in all) {
+    const value = all[name as keyof StartOptions]
     const option = name === 'config' ? CONFIG : known.get(name)
     if (option === undefined && !names.includes(name))
       throw new StartError(`${name}: unknown key${didYouMean(name.replaceAll('_', ''), names)}`)

@@ -2,7 +2,7 @@ import type { PublisherName } from '../broker/operator-actions.ts'
 import { Publish, type QoS } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type MessageProperties, propertiesOf, topicError } from '../process/messages.ts'
-import { optionsOf, qosOf, typeName } from './arguments.ts'
+import { optionsOf, qosOf, short, typeName } from './arguments.ts'
 import { RoostError } from './error.ts'
 
 /** In whose name a message is published: at least a client id or a user name. */
@@ -42,27 +42,28 @@ export function publishingOf(topic: string, payload: string | Uint8Array, option
   const { qos, retain = false, properties: given, as } = optionsOf('publish', options, KEYS)
   if (typeof topic !== 'string') throw new TypeError(`publish: topic: expected a string, got ${typeName(topic)}`)
   const wrong = topicError(topic)
-  if (wrong !== '') throw new RoostError(`publish ${JSON.stringify(topic)}: ${wrong}`, ReasonCode.TOPIC_NAME_INVALID)
+  if (wrong !== '') throw new RoostError(`publish ${JSON.stringify(short(topic))}: ${wrong}`, ReasonCode.TOPIC_NAME_INVALID)
+  const where = `publish ${short(topic)}`
   if (typeof payload !== 'string' && !(payload instanceof Uint8Array))
-    throw new TypeError(`publish ${topic}: payload: expected a string or a Uint8Array, got ${typeName(payload)}`)
-  if (typeof retain !== 'boolean') throw new TypeError(`publish ${topic}: retain: expected a boolean, got ${typeName(retain)}`)
+    throw new TypeError(`${where}: payload: expected a string or a Uint8Array, got ${typeName(payload)}`)
+  if (typeof retain !== 'boolean') throw new TypeError(`${where}: retain: expected a boolean, got ${typeName(retain)}`)
   const properties = propertiesOf(given)
-  if (typeof properties === 'string') throw new TypeError(`publish ${topic}: ${properties}`)
+  if (typeof properties === 'string') throw new TypeError(`${where}: ${properties}`)
   // Copied, because the program may change its own while the message waits.
   const bytes = typeof payload === 'string' ? Buffer.from(payload) : Buffer.from(payload)
   return {
-    message: Publish.of(topic, bytes, qosOf(`publish ${topic}`, qos), retain, 0, properties),
-    as: as === undefined ? undefined : nameOf(topic, as),
+    message: Publish.of(topic, bytes, qosOf(where, qos), retain, 0, properties),
+    as: as === undefined ? undefined : nameOf(where, as),
   }
 }
 
-function nameOf(topic: string, as: PublishIdentity): PublisherName {
-  const identity = optionsOf(`publish ${topic}: as`, as, IDENTITY_KEYS)
+function nameOf(where: string, as: PublishIdentity): PublisherName {
+  const identity = optionsOf(`${where}: as`, as, IDENTITY_KEYS)
   for (const [key, value] of Object.entries(identity))
     if (value !== undefined && typeof value !== 'string')
-      throw new TypeError(`publish ${topic}: as.${key}: expected a string, got ${typeName(value)}`)
+      throw new TypeError(`${where}: as.${key}: expected a string, got ${typeName(value)}`)
   const { clientId, username, listener = '' } = identity
   if (clientId === undefined && username === undefined)
-    throw new TypeError(`publish ${topic}: as: expected clientId or username, got neither`)
+    throw new TypeError(`${where}: as: expected clientId or username, got neither`)
   return { clientId: clientId ?? '', username, listener }
 }

@@ -8,27 +8,50 @@ import { type Config, type ListenerConfig, refuseUnprotected } from '../config/c
 import { reasonOf } from '../config/io/text-file.ts'
 import { HOOK_NAMES, type HookName, type Hooks } from './hooks.ts'
 
+/** Milliseconds in which a module has to be loaded. */
+const LOAD_TIMEOUT_MS = 10_000
+
 /**
  * Loads the module that `hooks` names, which runs it. Its exports are the hooks; or those of its default export, which is what
  * CommonJS exports.
  * @throws StartError
  */
-export async function loadHooks(path: string): Promise<Hooks> {
+export async function loadHooks(path: string, timeoutMs = LOAD_TIMEOUT_MS): Promise<Hooks> {
   try {
     if (!statSync(path).isFile()) throw new StartError(`--hooks: ${path} is not a file`)
   } catch (error) {
     throw error instanceof StartError ? error : new StartError(`--hooks: cannot read ${path}: ${reasonOf(error)}`)
   }
-  let loaded: Record<string, unknown>
+  const loaded = await imported(path, timeoutMs)
+  const where = `--hooks: ${path}: export `
+  const byDefault = loaded.default
+  if (typeof byDefault !== 'object' || byDefault === null) return checkedHooks(loaded, where, 'no such hook')
+  const hooks = byDefault as Record<string, unknown>
+  // Exports of CommonJS are there by their names, too.
+  const other = HOOK_NAMES.find((name) => name in loaded && loaded[name] !== hooks[name])
+  if (other !== undefined) throw new StartError(`${where}${other}: beside a default export: put it into that`)
+  return checkedHooks(hooks, where, 'no such hook')
+}
+
+async function imported(path: string, timeoutMs: number): Promise<Record<string, unknown>> {
+  let timer: NodeJS.Timeout | undefined
+  // Without a timer, Node.js ends in silence when nothing is left that the module could wait for.
+  const late = new Promise<undefined>((resolve) => {
+    timer = setTimeout(() => resolve(undefined), timeoutMs)
+  })
   try {
-    loaded = (await import(pathToFileURL(path).href)) as Record<string, unknown>
+    const loaded = (await Promise.race([import(pathToFileURL(path).href), late])) as Record<string, unknown> | undefined
+    if (loaded !== undefined) return loaded
   } catch (error) {
     throw new StartError(`--hooks: ${path}${whatIsWrong(error, path)}`)
+  } finally {
+    clearTimeout(timer)
   }
-  const byDefault = loaded.default
-  const isObject = typeof byDefault === 'object' && byDefault !== null
-  return checkedHooks(isObject ? (byDefault as Record<string, unknown>) : loaded, `--hooks: ${path}: export `, 'no such hook')
+  throw new StartError(`--hooks: ${path}: has not been loaded in ${timeoutMs / 1000} s: an await in it has not ended`)
 }
+
+/** Hooks during which the broker waits. */
+const AT_ONCE: ReadonlySet<string> = new Set<HookName>(['authorize', 'onDeliver'])
 
 /**
  * Returns the hooks among these values. `where` precedes the name of a wrong one.
@@ -39,6 +62,9 @@ export function checkedHooks(given: Readonly<Record<string, unknown>>, where: st
     if (!HOOK_NAMES.includes(name as HookName)) throw new StartError(`${where}${name}: ${unknown}${didYouMean(name, HOOK_NAMES)}`)
     if (value !== undefined && typeof value !== 'function')
       throw new StartError(`${where}${name}: expected a function, got ${value === null ? 'null' : typeof value}`)
+    // It would refuse everything.
+    if (AT_ONCE.has(name) && Object.prototype.toString.call(value) === '[object AsyncFunction]')
+      throw new StartError(`${where}${name}: has to decide at once, and cannot be async`)
   }
   if (Object.keys(given).length === 0) throw new StartError(`${where.replace(/ ?export $/, '')} exports no hook`)
   return given as Hooks

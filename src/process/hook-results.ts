@@ -31,6 +31,14 @@ const OF_CONNACK: ReadonlySet<unknown> = new Set([
   ReasonCode.CONNECTION_RATE_EXCEEDED,
 ])
 
+function wrongCode(given: unknown, codes: ReadonlySet<unknown>): HookResultError {
+  const [last, ...others] = Array.from(codes, hex).reverse()
+  const got = typeof given === 'number' && given >= 0 ? hex(given) : inWords(given)
+  return new HookResultError(`reasonCode: expected ${others.reverse().join(', ')} or ${last}, got ${got}`)
+}
+
+const hex = (code: unknown): string => `0x${Number(code).toString(16).padStart(2, '0')}`
+
 /** The answer of `authenticate`: 0 accepts. `username`: `undefined` for the one that the client has. */
 export interface LoginAnswer {
   readonly reasonCode: number
@@ -50,7 +58,7 @@ export function loginAnswer(result: unknown): LoginAnswer {
     if (!('reasonCode' in result) && username === undefined) throw new HookResultError('expected reasonCode or username, got {}')
     return { reasonCode, username }
   }
-  if (!OF_CONNACK.has(reasonCode)) throw new HookResultError(`reasonCode: ${inWords(reasonCode)} is none of CONNACK`)
+  if (!OF_CONNACK.has(reasonCode)) throw wrongCode(reasonCode, OF_CONNACK)
   return { reasonCode: reasonCode as number, username: undefined }
 }
 
@@ -68,7 +76,7 @@ export function publishAnswer(result: unknown, message: PublishEvent): PublishAn
   const { reasonCode = 0 } = result
   refuseOthers(result, [...Object.keys(message), 'reasonCode'])
   if (reasonCode !== 0) {
-    if (!OF_PUBACK.has(reasonCode)) throw new HookResultError(`reasonCode: ${inWords(reasonCode)} is none of PUBACK`)
+    if (!OF_PUBACK.has(reasonCode)) throw wrongCode(reasonCode, OF_PUBACK)
     return { kind: 'refused', reasonCode: reasonCode as number, reason: BY_HOOK }
   }
   const { topic } = result

@@ -86,7 +86,7 @@ export class HookRunner {
   /** The answer to a question of the server. Never rejects. */
   ask(question: PublishQuestion): PublishAnswer | Promise<PublishAnswer> {
     const { id: _, kind, clientId, username, listener, ...rest } = question
-    const message: PublishEvent = { kind, clientId, username, listener, ...messageFor(rest) }
+    const message: PublishEvent = Object.freeze({ kind, clientId, username, listener, ...messageFor(rest) })
     try {
       const result: unknown = this.#hooks.onPublish!(message)
       return isThenable(result) ? this.#later(result, message) : publishAnswer(result, message)
@@ -110,7 +110,7 @@ export class HookRunner {
 
   #deliver(onDeliver: NonNullable<Hooks['onDeliver']>, delivery: DeliveryFacts): ReturnType<NonNullable<CoreHooks['onDeliver']>> {
     const { kind, clientId, username, listener, from, ...rest } = delivery
-    const message = { kind, clientId, username, listener, from, ...messageFor(rest) }
+    const message = Object.freeze({ kind, clientId, username, listener, from, ...messageFor(rest) })
     return this.#atOnce('onDeliver', 'drop', () => deliveryAnswer(onDeliver(message), message))
   }
 
@@ -229,11 +229,9 @@ function describe(error: unknown): string {
   return place === undefined || place.startsWith('node:') ? first : `${first} (${place})`
 }
 
-/** A copy that the program may keep. */
-const messageFor = ({ topic, payload, qos, retain, properties }: MessageFacts): Message => ({
-  topic,
-  payload: Buffer.from(payload),
-  qos,
-  retain,
-  properties: messagePropertiesOf(properties),
-})
+/** A copy that the program may keep. It is frozen, apart from the payload: what a hook changed in it would be lost. */
+function messageFor({ topic, payload, qos, retain, properties: given }: MessageFacts): Message {
+  const properties = Object.freeze(messagePropertiesOf(given))
+  if (properties.userProperties !== undefined) for (const pair of Object.freeze(properties.userProperties)) Object.freeze(pair)
+  return { topic, payload: Buffer.from(payload), qos, retain, properties }
+}

@@ -27,7 +27,7 @@ export interface Message {
   readonly properties: MessageProperties
 }
 
-/** Returns the part of a message's properties that programs see. */
+/** Returns the part of a message's properties that programs see, copied: those of the broker are also other receivers'. */
 export function messagePropertiesOf(properties: Properties): MessageProperties {
   if (properties === NO_PROPERTIES) return NONE
   const { payloadFormatIndicator, messageExpiryInterval, contentType, responseTopic, correlationData, userProperties } =
@@ -38,7 +38,7 @@ export function messagePropertiesOf(properties: Properties): MessageProperties {
     ...(contentType !== undefined && { contentType }),
     ...(responseTopic !== undefined && { responseTopic }),
     ...(correlationData !== undefined && { correlationData: Buffer.from(correlationData) }),
-    ...(userProperties !== undefined && { userProperties }),
+    ...(userProperties !== undefined && { userProperties: userProperties.map(([name, value]) => [name, value] as const) }),
   }
 }
 

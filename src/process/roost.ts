@@ -113,6 +113,8 @@ export interface StartProcessOptions {
 export interface Inside {
   readonly server: Server
   readonly loop: Loop
+  /** Names of all listeners and ports for sensors. */
+  readonly listeners: readonly string[]
   /** As `Running.reload`, with the reason for which it has failed. */
   reload(): Promise<ReloadResult>
   /** Resolves to true once the record is durable; false: the store was closed before. */
@@ -365,7 +367,13 @@ function running(config: Config, parts: Parts): RunningInside {
       if (store instanceof SqliteStore) await store.checkpoint()
     },
     clientReport: () => clientReport(server),
-    inside: { server, loop, reload: reloadInTurn, durable: (lsn) => api.waits.until(lsn) },
+    inside: {
+      listeners: [...config.listeners, ...config.snListeners].map(({ name }) => name),
+      server,
+      loop,
+      reload: reloadInTurn,
+      durable: (lsn) => api.waits.until(lsn),
+    },
     stop: () => {
       stopped ??= stop()
       return stopped

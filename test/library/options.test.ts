@@ -122,6 +122,9 @@ describe('a key takes effect or is an error in one line that names it', () => {
     [{ pasword_file: 'x' }, 'pasword_file: unknown key (did you mean passwordFile?)'],
     [{ password_file: 'x' }, 'password_file: unknown key (did you mean passwordFile?)'],
     [{ testConfig: true }, 'testConfig: unknown key'],
+    [{ cert: 'x' }, 'cert: unknown key (did you mean certfile?)'],
+    [{ password: 'x' }, 'password: unknown key (did you mean passwordFile?)'],
+    [{ prot: 1 }, 'prot: unknown key (did you mean port?)'],
     [{ port: '1883' }, 'port: expected a whole number from 0 to 65535, got "1883"'],
     [{ port: null }, 'port: expected a whole number from 0 to 65535, got nothing'],
     [{ port: { of: 1 } }, 'port: expected a whole number from 0 to 65535, got a map'],
@@ -186,9 +189,18 @@ describe('a key takes effect or is an error in one line that names it', () => {
     expect(() => configOf({ config: fileOf('max_connections: no\n') })).toThrow('roost.yaml:1:18: max_connections: expected')
   })
 
+  test('nothing is suggested that is as different as similar', () =>
+    expect(() => configOf({ help: true })).toThrow(/^help: unknown key$/))
+
   test('something else than an object', () => {
-    for (const options of [null, 'roost.yaml', []])
+    for (const options of [null, 'roost.yaml', [], () => ({}), Promise.resolve({ passwordFile: 'passwords' }), new Map()])
       expect(() => configOf(options as never)).toThrow('start: expected an object of options')
+    expect(() => configOf(Promise.resolve({}))).toThrow('start: expected an object of options, got a Promise')
+  })
+
+  test('inherited keys count', () => {
+    expect(configOf(Object.create({ passwordFile: 'passwords' })).passwordFile).toBe(join(dir, 'passwords'))
+    expect(() => configOf(Object.create({ prt: 1 }))).toThrow('prt: unknown key')
   })
 })
 
@@ -208,6 +220,8 @@ describe('filters', () => {
     [[{ filter: 'true' }], 'filters[0]: needs client, user or topic'],
     [[{ clients: 'a', filter: 'true' }], 'filters[0].clients: unknown key (did you mean client?)'],
     [[{ client: 'a', filter: true }], 'filters[0].filter: expected a condition in CEL, got true'],
+    [[null], 'filters[0]: expected an object, got null'],
+    [[{ client: 'a', filter: () => true }], 'filters[0].filter: expected what JSON can express, got a function'],
   ])('%j: an error that names the key', (given, error) => {
     expect(() => configOf({ filters: given as never })).toThrow(new StartError(error))
   })
@@ -247,5 +261,28 @@ describe('types', () => {
     [{ a: { topics: 'x', contentType: 7 } }, 'types.a.contentType: expected a content type such as application/json, got 7'],
     [{ a: { ...soil, invalidMqtt3: 'no' } }, 'types.a.invalidMqtt3: expected one of acknowledge, close, got "no"'],
     [{ a: { ...soil, layout: [{ type: 'uint8' }] } }, 'types.a.layout[0]: needs a name'],
+    [{ a: { ...soil, layout: 'm' } }, 'expected a list of fields as types.a.layout, got "m"'],
+    [
+      { a: { ...soil, layout: [{ name: 'm', type: 'uint8', values: ['x'] }] } },
+      'expected a map of numbers to words as types.a.layout[0].values, got a list',
+    ],
+    [{ a: null }, 'types.a: expected an object, got null'],
+    [new Map([['a', soil]]), 'types: expected an object of types, got a map'],
   ])('%j: %s', (types, error) => expect(() => configOf({ types })).toThrow(new StartError(error)))
+
+  // Each of them would become {}, or be left out: a schema that lets everything through.
+  const itself: Record<string, unknown> = { type: 'object' }
+  itself.properties = { a: itself }
+  test.each<[unknown, string]>([
+    [{ type: () => 'object' }, '.type: expected what JSON can express, got a function'],
+    [new Map([['type', 'object']]), ': expected what JSON can express, got a Map'],
+    [{ pattern: /^a/ }, '.pattern: expected what JSON can express, got a RegExp'],
+    [{ maximum: 5n }, '.maximum: expected what JSON can express, got a bigint'],
+    [{ enum: [1, undefined] }, '.enum[1]: expected what JSON can express, got undefined'],
+    [{ maximum: Number.NaN }, '.maximum: expected what JSON can express, got NaN'],
+    [itself, '.properties.a: is an object that contains itself'],
+  ])('a schema that is no JSON: %o', (schema, error) => {
+    const types = { a: { topics: 'x', schema } }
+    expect(() => configOf({ types })).toThrow(new StartError(`types.a.schema${error}`))
+  })
 })

@@ -101,7 +101,17 @@ describe('what is refused', () => {
     await expect(roost.publish('a', 'x', { retain: true })).rejects.toMatchObject(refused)
   })
 
+  test('names a long topic by its beginning', async () => {
+    const roost = await broker()
+    for (const publish of [() => roost.publish('a'.repeat(70_000), 'x'), () => roost.publish('a'.repeat(60_000), 5 as never)]) {
+      const error: Error = await publish().catch((thrown) => thrown)
+      expect(error.message).toMatch(/^publish "?a{100}\.\.\."?: /)
+      expect(error.message.length).toBeLessThan(200)
+    }
+  })
+
   test.each<[unknown[], string]>([
+    [['a', 'x', { as: { username: 'u', listener: 'nqtt-0' } }], 'as.listener: there is none named nqtt-0'],
     [[5, 'x'], 'publish: topic: expected a string, got number'],
     [['a'], 'publish a: payload: expected a string or a Uint8Array, got undefined'],
     [['a', null], 'publish a: payload: expected a string or a Uint8Array, got null'],

@@ -43,6 +43,18 @@ test.each([
     /export authorize: expected a function, got boolean$/,
   ],
   ['null', 'null.mjs', 'export const authorize = null\n', /export authorize: expected a function, got null$/],
+  [
+    'exports beside a default one, which would be left out',
+    'both.mjs',
+    'export default { authorize: () => true }\nexport const onPublish = () => false\n',
+    /both\.mjs: export onPublish: beside a default export: put it into that$/,
+  ],
+  [
+    'a hook that has to decide at once, and is async',
+    'async.mjs',
+    'export const authorize = async () => true\n',
+    /export authorize: has to decide at once, and cannot be async$/,
+  ],
   ['nothing', 'empty.mjs', '\n', /empty\.mjs: exports no hook$/],
 ])('one line about %s', async (_what, name, text, expected) => {
   const error = await loadHooks(file(name, text)).then(
@@ -54,6 +66,11 @@ test.each([
   expect(message).toMatch(expected)
   expect(message).toMatch(/^--hooks: /)
   expect(message).not.toContain('\n')
+})
+
+test('one line about a module that never gets ready', async () => {
+  const path = file('waits.mjs', 'await new Promise(() => {})\nexport const authorize = () => true\n')
+  await expect(loadHooks(path, 10)).rejects.toThrow(/^--hooks: .*waits\.mjs: has not been loaded in 0\.01 s: an await in it/)
 })
 
 test('one line about a file that is not there, and a directory', async () => {

@@ -57,7 +57,11 @@ describe('onPublish', () => {
     ['another QoS', { qos: 2 }, refused(0x80, 'hook onPublish: qos: cannot be changed')],
     ['an unknown key', { topics: 'b' }, refused(0x80, 'hook onPublish: topics: unknown key')],
     ['a wrong property', { properties: { colour: 1 } }, refused(0x80, expect.stringContaining('properties.colour'))],
-    ['a reason code of another packet', { reasonCode: 0x8e }, refused(0x80, expect.stringContaining('reasonCode: 142'))],
+    [
+      'a reason code of another packet',
+      { reasonCode: 0x8e },
+      refused(0x80, 'hook onPublish: reasonCode: expected 0x80, 0x83, 0x87, 0x90, 0x97 or 0x99, got 0x8e'),
+    ],
     ['null', null, refused(0x80, 'hook onPublish: expected nothing, false or an object, got null')],
     ['a list', [], refused(0x80, 'hook onPublish: expected nothing, false or an object, got a list')],
   ])('%s', async (_what, result, answer) => {
@@ -70,6 +74,28 @@ describe('onPublish', () => {
     expect(runner({ onPublish: (message: object) => message }).ask(QUESTION)).toEqual(same)
     const changed = runner({ onPublish: (message: object) => ({ ...message, topic: 'b' }) }).ask(QUESTION)
     expect(changed).toEqual({ kind: 'accepted', change: { ...same.change, topic: 'b' } })
+  })
+
+  // What it returns is compared with what it was given, so such a change would be lost.
+  test.each<
+    [
+      string,
+      (message: { topic: string; qos: number; properties: { contentType?: string; userProperties?: unknown[] } }) => unknown,
+    ]
+  >([
+    ['its topic', (message) => (message.topic = 'b')],
+    ['its QoS', (message) => (message.qos = 2)],
+    ['its properties', ({ properties }) => (properties.contentType = 't')],
+    ['its user properties', ({ properties }) => properties.userProperties!.push(['a', 'b'])],
+  ])('cannot change the message itself: %s', (_what, change) => {
+    const given = { ...QUESTION, properties: { userProperties: [['k', 'v']] } } as const
+    const onPublish = (message: Parameters<typeof change>[0]) => {
+      change(message)
+      return message
+    }
+    const why = /^hook onPublish: TypeError: Cannot (assign to read only|add) property/
+    expect(runner({ onPublish }).ask(given)).toEqual(refused(0x80, expect.stringMatching(why)))
+    expect(given.properties.userProperties).toEqual([['k', 'v']])
   })
 
   test('gets copies that it may keep and change', () => {

@@ -117,7 +117,7 @@ function schemaIn(file: YamlFile, root: YamlValue, path: string): SchemaText {
 
 function layoutOf(file: YamlFile, value: YamlValue, path: string, order: ByteOrder): Layout {
   const builder = new LayoutBuilder()
-  for (const [index, item] of file.items(value, 'a list of fields').entries()) {
+  for (const [index, item] of file.items(value, `a list of fields as ${path}`).entries()) {
     const at = `${path}[${index}]`
     const wrong = builder.add(fieldOf(file, item, at))
     if (wrong !== '') throw new StartError(`${item.at}: ${at}: ${wrong}`)
@@ -152,7 +152,7 @@ function fieldOf(file: YamlFile, item: YamlValue, path: string): Field {
 /** `values: { 0: closed, 1: open }` */
 function wordsOf(file: YamlFile, value: YamlValue, path: string): ReadonlyMap<number, string> {
   const words = new Map<number, string>()
-  for (const { key, keyAt, value: word } of file.pairs(value, 'a map of numbers to words')) {
+  for (const { key, keyAt, value: word } of file.pairs(value, `a map of numbers to words as ${path}`)) {
     if (!/^-?\d{1,10}$/.test(key)) throw new StartError(`${keyAt}: ${path}: expected a whole number, got ${inWords(key)}`)
     if (words.has(Number(key))) throw new StartError(`${keyAt}: ${path}: ${key} is there already`)
     if (typeof word.plain !== 'string')

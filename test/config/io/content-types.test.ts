@@ -74,7 +74,7 @@ test.each([
   ['a: {topics: x, schema: ""}', 't.yaml:1:24: types.a.schema: expected the path of a file or a schema, got ""'],
   ['a: {topics: x, schema: {b: 1, b: 2}}', 't.yaml:1:31: Map keys must be unique'],
   ['a: {topics: x, schema: no.json}', /^t\.yaml:1:24: types\.a\.schema: cannot read .*no\.json: no such file or directory$/],
-  ['a: {topics: x, layout: {}}', 't.yaml:1:24: expected a list of fields, got a map'],
+  ['a: {topics: x, layout: {}}', 't.yaml:1:24: expected a list of fields as types.a.layout, got a map'],
   ['a: {topics: x, layout: []}', 't.yaml:1:24: types.a.layout: has no field with a name'],
   ['a: {topics: x, layout: [{name: n}]}', /^t\.yaml:1:25: types\.a\.layout\[0\]: needs a type: uint8, .*, skip$/],
   [
