@@ -118,6 +118,15 @@ export class LocalClient {
     })
   }
 
+  get clientId(): string {
+    return this.#options.clientId
+  }
+
+  /** Messages that wait for it and were not taken. */
+  get backlog(): number {
+    return this.closed === undefined ? this.#link.backlog : 0
+  }
+
   /** Whether the program takes messages now: while it does not, they wait in the queue, and publishers may have to wait. */
   listen(on: boolean): void {
     if (this.closed === undefined) this.#run((now) => this.#link.listen(now, on))

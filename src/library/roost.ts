@@ -9,6 +9,7 @@ import { type Message, messageOf } from '../process/messages.ts'
 import type { RunningInside } from '../process/roost.ts'
 import { optionsOf, qosOf, typeName } from './arguments.ts'
 import { type Client, type ClientDetail, clientIn, clientsIn, disconnectIn } from './clients.ts'
+import { drain } from './drain.ts'
 import { RoostError } from './error.ts'
 import type { EventQueue, RoostEvents } from './events.ts'
 import { type Figures, figuresOf } from './figures.ts'
@@ -20,6 +21,7 @@ import { stackOf } from './stack-of.ts'
 import {
   HandledSubscription,
   IteratedSubscription,
+  type LocalSubscription,
   type MessageHandler,
   type MessageIterator,
   type Subscription,
@@ -68,7 +70,9 @@ export class Roost extends EventEmitter<RoostEvents> {
   readonly #log: Logger
   readonly #events: EventQueue
   readonly #publisher: LocalPublisher
-  readonly #subscriptions = new Set<Subscription>()
+  readonly #subscriptions = new Set<LocalSubscription>()
+  /** The handlers have had their time. */
+  #isDrained = false
   #stopped: Promise<void> | undefined
 
   /** @internal */
@@ -97,7 +101,8 @@ export class Roost extends EventEmitter<RoostEvents> {
    */
   async publish(topic: string, payload: string | Uint8Array, options?: PublishOptions): Promise<void> {
     const publishing = publishingOf(topic, payload, options)
-    this.#refuseStopped('publish')
+    // Handlers that `stop` waits for may publish.
+    if (this.#isDrained) this.#refuseStopped('publish')
     await this.#publisher.publish(publishing)
   }
 
@@ -213,8 +218,11 @@ export class Roost extends EventEmitter<RoostEvents> {
   }
 
   /**
-   * Ends all subscriptions, publishes the wills of connected MQTT clients and disconnects them, closes all listeners and ports, and
+   * Waits until the handlers of subscriptions have dealt with what is queued for them, for at most 5 seconds: what is left then is
+   * dropped, with a notice. Then ends all subscriptions, publishes the wills of connected MQTT clients and disconnects them, closes all listeners and ports, and
    * keeps the state. Rejects if something could not be stored. Further calls return the same promise.
+   *
+   * A handler may call it, too; `stop` does not wait for that one if it does so before its first `await`.
    */
   stop(): Promise<void> {
     this.#stopped ??= this.#stop()
@@ -222,6 +230,9 @@ export class Roost extends EventEmitter<RoostEvents> {
   }
 
   async #stop(): Promise<void> {
+    const { notice } = this.#running.inside.server
+    await drain(this.#subscriptions, { notice, warn: (line) => this.#log.warn(line) })
+    this.#isDrained = true
     this.#publisher.stop()
     await Promise.all([...this.#subscriptions].map((each) => each.unsubscribe()))
     try {

@@ -27,8 +27,23 @@ export interface MessageIterator extends Subscription, AsyncIterableIterator<Mes
   [Symbol.asyncIterator](): this
 }
 
+/** What the broker knows of a subscription of the program, beyond what the program does. */
+export interface LocalSubscription extends Subscription {
+  readonly clientId: string
+  /** `stop` should wait: the program is dealing with a message, or will with the next. */
+  readonly isBusy: boolean
+  /** A handler is dealing with a message. */
+  readonly isHandling: boolean
+  /** Messages that the program has not been given. */
+  readonly left: number
+  /** There may be messages. */
+  ready(): void
+  /** `stop` was called. */
+  stopping(): void
+}
+
 /** What both kinds share: when messages are taken from the client. */
-abstract class Base implements Subscription {
+abstract class Base implements LocalSubscription {
   readonly filter: string
   protected readonly client: LocalClient
   /** The program does not take messages at the moment, and the broker has been told. */
@@ -41,8 +56,15 @@ abstract class Base implements Subscription {
     this.#onEnd = onEnd
   }
 
-  /** There may be messages. */
+  get clientId(): string {
+    return this.client.clientId
+  }
+
+  abstract readonly isBusy: boolean
+  abstract readonly isHandling: boolean
+  abstract readonly left: number
   abstract ready(): void
+  abstract stopping(): void
 
   protected listen(on: boolean): void {
     if (this.#isDeaf !== on) return
@@ -76,6 +98,12 @@ export class HandledSubscription extends Base {
   #isBusy = false
   /** The handler's promise is pending. */
   #isWaiting = false
+  /** The handler has been called, and has not returned. */
+  #isCalling = false
+  /** The handler has called `stop`, and may wait for it: `stop` does not wait for the handler. */
+  #hasStopped = false
+  /** Messages that were taken from the client, and the handler has not been called with. */
+  #taken = 0
   /** The broker has ended it, and that has been reported. */
   #isOver = false
 
@@ -84,6 +112,24 @@ export class HandledSubscription extends Base {
     this.#handler = handler
     this.#failed = reports.failed
     this.#ended = reports.ended
+  }
+
+  get isBusy(): boolean {
+    const { closed, backlog } = this.client
+    if (closed !== undefined || (this.#isWaiting && this.#hasStopped)) return false
+    return this.#isBusy || backlog > 0
+  }
+
+  get isHandling(): boolean {
+    return this.#isWaiting && !this.#hasStopped
+  }
+
+  get left(): number {
+    return this.#taken + this.client.backlog
+  }
+
+  stopping(): void {
+    this.#hasStopped = this.#isCalling
   }
 
   ready(): void {
@@ -112,10 +158,12 @@ export class HandledSubscription extends Base {
   async #handle(messages: readonly Taken[]): Promise<void> {
     const { client } = this
     let handled: Taken[] = []
+    this.#taken = messages.length
     for (const taken of messages) {
-      if (client.closed !== undefined) return
+      if (client.closed !== undefined) break
+      this.#taken--
       try {
-        const result = this.#handler(taken.message)
+        const result = this.#call(taken.message)
         if (isPromise(result)) {
           client.done(handled)
           handled = []
@@ -128,7 +176,18 @@ export class HandledSubscription extends Base {
       this.#isWaiting = false
       handled.push(taken)
     }
+    this.#taken = 0
     client.done(handled)
+  }
+
+  #call(message: Message): unknown {
+    this.#isCalling = true
+    this.#hasStopped = false
+    try {
+      return this.#handler(message)
+    } finally {
+      this.#isCalling = false
+    }
   }
 }
 
@@ -153,6 +212,21 @@ export class IteratedSubscription extends Base implements MessageIterator {
     super(filter, client, onEnd)
     this.listen(false)
   }
+
+  /** A loop that asks at once for the next message gets all of them; one that does something else meanwhile does not. */
+  get isBusy(): boolean {
+    return this.client.closed === undefined && this.#waiting.length > 0 && this.client.backlog > 0
+  }
+
+  get isHandling(): boolean {
+    return false
+  }
+
+  get left(): number {
+    return this.#taken.length + this.client.backlog
+  }
+
+  stopping(): void {}
 
   ready(): void {
     if (this.#waiting.length === 0) this.listen(false)
