@@ -1,31 +1,7 @@
 import type { Message } from '../process/messages.ts'
 import type { RoostError } from './error.ts'
 import type { LocalClient, Taken } from './local-client.ts'
-
-/**
- * Called with one message at a time, in order: the next follows when this has returned or its promise has resolved, and then this
- * one is acknowledged. An exception is logged, and the message counts as handled.
- */
-export type MessageHandler = (message: Message) => unknown
-
-/** A subscription with a handler. */
-export interface Subscription extends AsyncDisposable {
-  /** As it was given to `subscribe`. */
-  readonly filter: string
-  /** Ends it. What waits for it is discarded. Further calls do nothing. */
-  unsubscribe(): Promise<void>
-}
-
-/** A subscription without a handler: `for await (const message of subscription)`. */
-export interface MessageIterator extends Subscription, AsyncIterableIterator<Message> {
-  /**
-   * The next message; the one before is acknowledged. Done after `unsubscribe`, `return` or `stop`. Rejects with a RoostError if the
-   * broker has ended the subscription.
-   */
-  next(): Promise<IteratorResult<Message, undefined>>
-  return(): Promise<IteratorResult<Message, undefined>>
-  [Symbol.asyncIterator](): this
-}
+import type { MessageHandler, MessageIterator, Subscription } from './roost.ts'
 
 /** What the broker knows of a subscription of the program, beyond what the program does. */
 export interface LocalSubscription extends Subscription {
