@@ -2,11 +2,11 @@ import type { Instant } from '../base/machine.ts'
 import type { Session } from '../broker/session.ts'
 import { clientsOf, disconnect, thereAreTwo } from '../http/api/client-actions.ts'
 import { type ClientEntry, expiryOf, sensorEntry, sessionEntry, summaryOf } from '../http/api/client-json.ts'
+import { LOCAL_LISTENER } from '../mqtt/link.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { Server } from '../server.ts'
 import type { Client, ClientDetail } from './client.ts'
 import { RoostError } from './error.ts'
-import { LOCAL_PEER } from './local-client.ts'
 
 /** The clients one by one; some may come or go meanwhile. The subscriptions of the program itself are not among them. */
 export function* clientsIn(server: Server): Generator<Client, undefined> {
@@ -25,7 +25,7 @@ export function* clientsIn(server: Server): Generator<Client, undefined> {
   }
 }
 
-const isOwn = ({ link }: Session): boolean => link?.info.peer === LOCAL_PEER
+const isOwn = ({ owner }: Session): boolean => owner.listener === LOCAL_LISTENER
 
 /** @throws RoostError if both an MQTT client and a sensor have this client id */
 function entryOf(server: Server, id: string): ClientEntry | undefined {

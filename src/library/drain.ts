@@ -8,6 +8,9 @@ const STEP_MS = 5
 
 export interface DrainReports {
   readonly notice: NoticeSink
+  /** Durable subscriptions keep what is left for them. */
+  readonly isKept: boolean
+  info(line: string): void
   warn(line: string): void
 }
 
@@ -25,9 +28,13 @@ export async function drain(subscriptions: ReadonlySet<LocalSubscription>, repor
   for (const each of subscriptions) report(each, reports)
 }
 
-function report({ filter, clientId, isHandling, left }: LocalSubscription, { notice, warn }: DrainReports): void {
-  if (isHandling) warn(`stop: the handler of ${filter} has not finished within ${DRAIN_MS / 1000} s`)
+function report({ filter, clientId, isDurable, isHandling, left }: LocalSubscription, reports: DrainReports): void {
+  if (isHandling) reports.warn(`stop: the handler of ${filter} has not finished within ${DRAIN_MS / 1000} s`)
   if (left === 0) return
+  if (isDurable && reports.isKept) {
+    reports.info(`stop: ${left} messages wait for the next subscription with clientId ${clientId}`)
+    return
+  }
   const reason = `the program has not taken what ${filter} has matched, and stops`
-  notice({ code: 'message-dropped', level: 'warn', client: `mqtt:${clientId}`, reason, count: left })
+  reports.notice({ code: 'message-dropped', level: 'warn', client: `mqtt:${clientId}`, reason, count: left })
 }

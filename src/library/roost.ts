@@ -16,6 +16,11 @@ export interface SubscribeOptions {
   readonly maxQueued?: number | undefined
   /** A condition in CEL that messages have to meet: `json.celsius > 25.0` (docs/filters.md). All of them if absent. */
   readonly filter?: string | undefined
+  /**
+   * Makes the subscription durable, for QoS 1 and 2: its session has this client id, never expires, and is resumed by the next
+   * subscription with this `clientId`, also after a restart with the same `dataDir`. No client can have the id meanwhile.
+   */
+  readonly clientId?: string | undefined
 }
 
 /** URLs of what is open: the first of each kind, and all of them in the order of the configuration. */
@@ -41,7 +46,8 @@ export interface Ports {
 
 /**
  * Called with one message at a time, in order: the next follows when this has returned or its promise has resolved, and then this
- * one is acknowledged. An exception is logged, and the message counts as handled.
+ * one is acknowledged. An exception is logged, and the message counts as handled; not so after `stop` was called, if the subscription is
+ * durable: the message comes again after the next start.
  */
 export type MessageHandler = (message: Message) => unknown
 
@@ -49,11 +55,14 @@ export type MessageHandler = (message: Message) => unknown
 export interface Subscription extends AsyncDisposable {
   /** As it was given to `subscribe`. */
   readonly filter: string
-  /** Ends it. What waits for it is discarded. Further calls do nothing. */
+  /** Ends it, with the session of one that is durable. What waits for it is discarded. Further calls do nothing. */
   unsubscribe(): Promise<void>
 }
 
-/** A subscription without a handler: `for await (const message of subscription)`. */
+/**
+ * A subscription without a handler: `for await (const message of subscription)`. The end of the
+ * loop ends it; the session of one that is durable stays.
+ */
 export interface MessageIterator extends Subscription, AsyncIterableIterator<Message> {
   /**
    * The next message; the one before is acknowledged. Done after `unsubscribe`, `return` or `stop`. Rejects with a RoostError if the
@@ -86,8 +95,8 @@ export interface Roost extends EventEmitter<RoostEvents>, AsyncDisposable {
    * With a handler: it is called with one message at a time. Without: returns an iterator of the messages. While the program takes
    * none, up to `maxQueued` messages wait, and publishers of QoS 1 and 2 are slowed down as for any client that reads slowly.
    *
-   * Rejects with a RoostError with `reasonCode`: 0x8f invalid topic filter, 0x83 invalid condition, 0x97 beyond a limit, 0x8b the broker has stopped. Rejects with
-   * a TypeError if an argument is of the wrong type.
+   * Rejects with a RoostError with `reasonCode`: 0x8f invalid topic filter, 0x83 invalid condition, 0x85 the client id is in use, 0x97
+   * beyond a limit, 0x8b the broker has stopped. Rejects with a TypeError if an argument is of the wrong type.
    */
   subscribe(filter: string, handler: MessageHandler, options?: SubscribeOptions): Promise<Subscription>
   subscribe(filter: string, handler?: undefined, options?: SubscribeOptions): Promise<MessageIterator>

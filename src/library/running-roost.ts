@@ -5,7 +5,7 @@ import type { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { topicFilterError } from '../mqtt/topics.ts'
 import type { Logger } from '../process/log.ts'
-import { type Message, messageOf } from '../process/messages.ts'
+import { type Message, messageOf, textError } from '../process/messages.ts'
 import type { RunningInside } from '../process/roost.ts'
 import { optionsOf, qosOf, typeName } from './arguments.ts'
 import type { Client, ClientDetail } from './client.ts'
@@ -70,8 +70,8 @@ export class RunningRoost extends EventEmitter<RoostEvents> implements Roost {
     if (typeof filter !== 'string') throw new TypeError(`subscribe: filter: expected a string, got ${typeName(filter)}`)
     const handler = typeof second === 'function' ? second : undefined
     const where = `subscribe ${filter}`
-    const given = optionsOf(where, typeof second === 'object' ? second : third, ['qos', 'maxQueued', 'filter'])
-    const { maxQueued, filter: condition } = given
+    const given = optionsOf(where, typeof second === 'object' ? second : third, ['qos', 'maxQueued', 'filter', 'clientId'])
+    const { maxQueued, filter: condition, clientId } = given
     if (typeof second === 'object' && third !== undefined) throw new TypeError(`${where}: options are given twice`)
     if (second !== undefined && handler === undefined && typeof second !== 'object')
       throw new TypeError(`${where}: expected a function as handler, got ${typeName(second)}`)
@@ -79,13 +79,21 @@ export class RunningRoost extends EventEmitter<RoostEvents> implements Roost {
       throw new TypeError(`${where}: maxQueued: expected a whole number from 1 to ${MAX_QUEUED}, got ${String(maxQueued)}`)
     if (condition !== undefined && typeof condition !== 'string')
       throw new TypeError(`${where}: filter: expected a string, got ${typeName(condition)}`)
+    const qos = qosOf(where, given.qos)
+    if (clientId !== undefined) {
+      const wrong = clientId === '' ? 'expected at least one character' : textError(clientId)
+      if (wrong !== '') throw new TypeError(`${where}: clientId: ${wrong}`)
+      if (qos === 0)
+        throw new TypeError(`${where}: clientId: expected qos 1 or 2 with it, because messages of QoS 0 are not kept`)
+    }
     this.#refuseStopped('subscribe')
     let ready = (): void => {}
     const client = await LocalClient.open(this.#running.inside, {
       // Whoever knows the id of a client can take its session over.
-      clientId: `local-${randomBytes(12).toString('base64url')}`,
+      clientId: clientId ?? `local-${randomBytes(12).toString('base64url')}`,
+      isDurable: clientId !== undefined,
       filter,
-      qos: qosOf(where, given.qos),
+      qos,
       condition,
       maxQueued,
       onReady: () => ready(),
@@ -96,13 +104,15 @@ export class RunningRoost extends EventEmitter<RoostEvents> implements Roost {
         ? new IteratedSubscription(filter, client, onEnd)
         : new HandledSubscription(filter, client, onEnd, handler, {
             failed: (error) => this.#log.error(`the handler of ${filter} has failed: ${stackOf(error)}`),
+            kept: (error) =>
+              this.#log.info(`stop: the handler of ${filter} leaves its message for the next start: ${String(error)}`),
             ended: ({ message }) => this.#log.error(message),
           })
     ready = () => subscription.ready()
     this.#subscriptions.add(subscription)
     ready()
     // stop() may have come in between.
-    if (this.#stopped !== undefined) await subscription.unsubscribe()
+    if (this.#stopped !== undefined) subscription.leave()
     return subscription
   }
 
@@ -145,10 +155,15 @@ export class RunningRoost extends EventEmitter<RoostEvents> implements Roost {
 
   async #stop(): Promise<void> {
     const { notice } = this.#running.inside.server
-    await drain(this.#subscriptions, { notice, warn: (line) => this.#log.warn(line) })
+    await drain(this.#subscriptions, {
+      notice,
+      isKept: !this.#running.config.memory,
+      info: (line) => this.#log.info(line),
+      warn: (line) => this.#log.warn(line),
+    })
     this.#isDrained = true
     this.#publisher.stop()
-    await Promise.all([...this.#subscriptions].map((each) => each.unsubscribe()))
+    for (const each of this.#subscriptions) each.leave()
     try {
       await this.#running.stop()
     } finally {

@@ -6,6 +6,7 @@ import type { MessageHandler, MessageIterator, Subscription } from './roost.ts'
 /** What the broker knows of a subscription of the program, beyond what the program does. */
 export interface LocalSubscription extends Subscription {
   readonly clientId: string
+  readonly isDurable: boolean
   /** `stop` should wait: the program is dealing with a message, or will with the next. */
   readonly isBusy: boolean
   /** A handler is dealing with a message. */
@@ -16,6 +17,8 @@ export interface LocalSubscription extends Subscription {
   ready(): void
   /** `stop` was called. */
   stopping(): void
+  /** Ends it, but not the session of one that is durable. */
+  leave(): void
 }
 
 /** What both kinds share: when messages are taken from the client. */
@@ -36,6 +39,10 @@ abstract class Base implements LocalSubscription {
     return this.client.clientId
   }
 
+  get isDurable(): boolean {
+    return this.client.isDurable
+  }
+
   abstract readonly isBusy: boolean
   abstract readonly isHandling: boolean
   abstract readonly left: number
@@ -49,13 +56,23 @@ abstract class Base implements LocalSubscription {
   }
 
   async unsubscribe(): Promise<void> {
-    this.client.close()
+    const ended = this.client.end()
+    this.#gone()
+    await ended
+  }
+
+  leave(): void {
+    this.client.leave()
+    this.#gone()
+  }
+
+  #gone(): void {
     this.#onEnd()
     this.ready()
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.unsubscribe()
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.leave()
   }
 }
 
@@ -63,14 +80,15 @@ abstract class Base implements LocalSubscription {
 export interface HandlerReports {
   /** The handler has thrown, or its promise was rejected. */
   failed(error: unknown): void
+  /** The same after `stop` was called: the message is kept for the next start. */
+  kept(error: unknown): void
   /** The broker has ended the subscription. */
   ended(error: RoostError): void
 }
 
 export class HandledSubscription extends Base {
   readonly #handler: MessageHandler
-  readonly #failed: HandlerReports['failed']
-  readonly #ended: HandlerReports['ended']
+  readonly #reports: HandlerReports
   #isBusy = false
   /** The handler's promise is pending. */
   #isWaiting = false
@@ -80,19 +98,22 @@ export class HandledSubscription extends Base {
   #hasStopped = false
   /** Messages that were taken from the client, and the handler has not been called with. */
   #taken = 0
+  /** `stop` was called. */
+  #isStopping = false
+  /** The handler of a durable subscription has failed since then: its message, and those after it, wait for the next start. */
+  #hasGivenUp = false
   /** The broker has ended it, and that has been reported. */
   #isOver = false
 
   constructor(filter: string, client: LocalClient, onEnd: () => unknown, handler: MessageHandler, reports: HandlerReports) {
     super(filter, client, onEnd)
     this.#handler = handler
-    this.#failed = reports.failed
-    this.#ended = reports.ended
+    this.#reports = reports
   }
 
   get isBusy(): boolean {
     const { closed, backlog } = this.client
-    if (closed !== undefined || (this.#isWaiting && this.#hasStopped)) return false
+    if (closed !== undefined || this.#hasGivenUp || (this.#isWaiting && this.#hasStopped)) return false
     return this.#isBusy || backlog > 0
   }
 
@@ -105,10 +126,12 @@ export class HandledSubscription extends Base {
   }
 
   stopping(): void {
+    this.#isStopping = true
     this.#hasStopped = this.#isCalling
   }
 
   ready(): void {
+    if (this.#hasGivenUp) return
     if (!this.#isBusy) void this.#handleAll()
     else if (this.#isWaiting) this.listen(false)
   }
@@ -120,6 +143,7 @@ export class HandledSubscription extends Base {
       const taken = this.client.take()
       if (taken.length === 0) break
       await this.#handle(taken)
+      if (this.#hasGivenUp) break
       // Sockets have their turn.
       await new Promise((next) => setImmediate(next))
     }
@@ -127,7 +151,7 @@ export class HandledSubscription extends Base {
     const { closed } = this.client
     if (closed !== undefined && closed.reasonCode !== 0 && !this.#isOver) {
       this.#isOver = true
-      this.#ended(closed)
+      this.#reports.ended(closed)
     }
   }
 
@@ -147,9 +171,16 @@ export class HandledSubscription extends Base {
           await result
         }
       } catch (error) {
-        this.#failed(error)
+        this.#hasGivenUp = this.#isStopping && this.isDurable
+        if (this.#hasGivenUp) this.#reports.kept(error)
+        else this.#reports.failed(error)
       }
       this.#isWaiting = false
+      if (this.#hasGivenUp) {
+        this.#taken++
+        client.done(handled)
+        return
+      }
       handled.push(taken)
     }
     this.#taken = 0
@@ -219,13 +250,18 @@ export class IteratedSubscription extends Base implements MessageIterator {
   }
 
   async return(): Promise<IteratorResult<Message, undefined>> {
-    await this.unsubscribe()
+    this.leave()
     return DONE
   }
 
   override async unsubscribe(): Promise<void> {
     this.#taken = []
     await super.unsubscribe()
+  }
+
+  override leave(): void {
+    this.#taken = []
+    super.leave()
   }
 
   [Symbol.asyncIterator](): this {
