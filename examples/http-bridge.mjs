@@ -1,10 +1,10 @@
 // A bridge to HTTP: each message of a topic filter becomes a POST to a web server, in order, one at a time.
 //
-// Guaranteed from its first start on: a message of QoS 1 or 2 that the broker has acknowledged is posted at least once, whatever crashes or
-// is stopped in between: this program, its machine or the web server. It waits on the disk, in ./http-bridge-data, and is
-// acknowledged to the broker once the server has answered with success. After a crash, the last ones may be posted twice.
-// Not guaranteed: messages of QoS 0; those that the server refuses for good (4xx other than 429), which are logged and dropped; and
-// those beyond MAX_QUEUED waiting ones, which the broker drops with a line in its log (queue-full).
+// Guaranteed from its first start on: a message of QoS 1 or 2 that the broker has acknowledged is posted at least once, whatever
+// crashes or is stopped in between: this program, its machine or the web server. It waits on the disk, in ./http-bridge-data, and
+// is acknowledged to the broker once the server has answered with success. After a crash, the last ones may be posted twice.
+// Not guaranteed: messages of QoS 0; those that the server refuses for good (4xx other than 429), which are logged and dropped;
+// and those beyond MAX_QUEUED waiting ones, which the broker drops with a line in its log (queue-full).
 //
 // The store needs Node.js 22.13 or later, or the optional package better-sqlite3.
 //

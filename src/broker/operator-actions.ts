@@ -115,7 +115,7 @@ export class OperatorActions {
     if (message.retain && !limits.retainAvailable)
       return this.#refused(from, message, ReasonCode.RETAIN_NOT_SUPPORTED, 'nothing is retained here', 'retain_available')
     const isOwn = isReservedTopic(message.topic) || live.owns(message.topic)
-    const isForbidden = isOwn || !(isOperator || access.publish(from, message.topic))
+    const isForbidden = isOwn || !(isOperator || access.publish(from, message.topic, message))
     const reasonCode = isForbidden ? ReasonCode.NOT_AUTHORIZED : this.#refusal(now, from, message)
     if (reasonCode !== 0) {
       const limit = this.#publisher.refusedBy(message, reasonCode)
