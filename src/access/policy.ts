@@ -120,6 +120,7 @@ export class AccessPolicy implements Access {
   }
 
   connect({ kind, listener, identity, peer, isRestored, isShared }: LinkInfo, packet: Connect): number | 'ask' {
+    if (isOwnListener(listener)) return 0
     if (this.#isBanned(packet.clientId, peer)) return ReasonCode.BANNED
     const policy = this.#policy(kind, listener)
     const isAsked = policy.asksAll === true

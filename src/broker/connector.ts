@@ -118,8 +118,11 @@ export class Connector {
     if (isOthers && use === 'free')
       return refusal(ReasonCode.NOT_AUTHORIZED, 'the session belongs to another user (session_ownership)')
     const isBridge = info.listener === BRIDGE_LISTENER
-    if (old?.owner.listener === BRIDGE_LISTENER && !isBridge)
-      return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, 'the client id is that of a bridge')
+    const previous = old?.owner.listener ?? ''
+    if (isOwnListener(previous) && previous !== info.listener) {
+      const whose = previous === BRIDGE_LISTENER ? 'a bridge' : 'the program that the broker is part of'
+      return refusal(ReasonCode.CLIENT_IDENTIFIER_NOT_VALID, `the client id is that of ${whose}`)
+    }
     // The session is that of a user who may not use the id any more: it is not for the owner of the id.
     const isSquatted = isOthers && this.#useOf(link, clientId, { username: old.username, verified: true }) !== 'own'
     const owner = this.#ownerOf(identity, info.peer)
@@ -136,7 +139,7 @@ export class Connector {
       // [MQTT-3.1.4-3]
       takeOver(old.link)
     }
-    const expirySeconds = this.#expirySeconds(packet)
+    const expirySeconds = isOwnListener(info.listener) ? expiryOf(packet) : this.#expirySeconds(packet)
     if (isSquatted) {
       const reason = 'its session ends: the client id is not for its user any more (clientid_file, clientid_prefixes)'
       notice({ code: 'client-revoked', level: 'warn', client: old.key, peer: info.peer, reason })

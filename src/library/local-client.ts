@@ -1,9 +1,11 @@
 import type { Instant } from '../base/machine.ts'
+import type { Session } from '../broker/session.ts'
 import { FILTER_PROPERTY } from '../broker/subscriber.ts'
 import { type Delivery, type Link, type LinkInfo, LOCAL_LISTENER, type Outgoing, OutgoingType } from '../mqtt/link.ts'
 import { type Packet, PacketType, type PublishResponse } from '../mqtt/packets.ts'
-import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import { NO_PROPERTIES, type Properties } from '../mqtt/properties.ts'
 import type { QoS } from '../mqtt/publish.ts'
+import { ReasonCode } from '../mqtt/reason-codes.ts'
 import { type Message, messageOf } from '../process/messages.ts'
 import type { Inside } from '../process/roost.ts'
 import { RoostError } from './error.ts'
@@ -14,6 +16,8 @@ import { RoostError } from './error.ts'
  */
 const WINDOW = 16
 const BATCH = 64
+/** For how long the end of a session may take, in milliseconds: longer means that the store has no room. */
+const END_MS = 5_000
 /** Bytes of payload in a batch, from which on no more is taken. */
 const BATCH_BYTES = 64 * 1024
 
@@ -36,6 +40,8 @@ export interface LocalClientOptions {
   readonly condition: string | undefined
   /** Messages that wait for it at most; undefined: max_queued_messages. */
   readonly maxQueued: number | undefined
+  /** Its session outlives it, and what waits in it: until `end`, it never expires. */
+  readonly isDurable: boolean
   /** There are messages to take, or the client is closed. Called outside of the server. */
   readonly onReady: () => void
 }
@@ -73,33 +79,55 @@ export class LocalClient {
     })
   }
 
-  /** Connects and subscribes. @throws RoostError if either is refused */
+  /** Connects and subscribes. @throws RoostError if either is refused, or the client id is in use */
   static async open(inside: Inside, options: LocalClientOptions): Promise<LocalClient> {
+    const { clientId, filter, qos, condition, isDurable } = options
+    const old = inside.server.broker.sessions.get('mqtt', clientId)
+    const use = old === undefined ? '' : useOf(old)
+    if (use !== '') throw new RoostError(`subscribe ${filter}: clientId: ${use}`, ReasonCode.CLIENT_IDENTIFIER_NOT_VALID)
     const client = new LocalClient(inside, options)
+    // Messages of a session that is resumed wait until the program takes them.
+    client.listen(false)
     const connacked = await client.#ask({
       type: PacketType.CONNECT,
       protocolVersion: 5,
       bridge: false,
-      clientId: options.clientId,
-      cleanStart: true,
+      clientId,
+      cleanStart: !isDurable,
       keepAlive: 0,
       will: undefined,
       username: undefined,
       password: undefined,
-      properties: { receiveMaximum: client.#window },
+      properties: { receiveMaximum: client.#window, sessionExpiryInterval: isDurable ? NEVER : 0 },
     })
     if (connacked !== 0) throw client.#fail(client.#refusal(connacked), connacked)
-    const { filter, qos, condition } = options
-    const subscription = { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 } as const
+    // Retained messages come with a new subscription, not with each start of the program.
+    const retainHandling = isDurable ? 1 : 0
+    const subscription = { filter, qos, noLocal: false, retainAsPublished: false, retainHandling } as const
     const granted = await client.#ask({
       type: PacketType.SUBSCRIBE,
       packetId: 1,
       subscriptions: [subscription],
       properties: condition === undefined ? NO_PROPERTIES : { userProperties: [[FILTER_PROPERTY, condition]] },
     })
-    if (granted < 0x80) return client
-    client.close()
-    throw new RoostError(`subscribe ${filter}: ${client.#refusal(granted)}`, granted)
+    if (granted >= 0x80) {
+      // What waits in a session from before may still be wanted.
+      if (old === undefined) await client.end()
+      else client.leave()
+      throw new RoostError(`subscribe ${filter}: ${client.#refusal(granted)}`, granted)
+    }
+    await client.#keepOnly(filter)
+    client.listen(true)
+    return client
+  }
+
+  /** Ends the subscriptions that the session had, if the program now subscribes to something else under its client id. */
+  async #keepOnly(filter: string): Promise<void> {
+    const { sessions } = this.#inside.server.broker
+    const all = sessions.get('mqtt', this.#options.clientId)?.subscriptions?.keys() ?? []
+    const filters = Array.from(all).filter((each) => each !== filter)
+    if (filters.length === 0) return
+    await this.#ask({ type: PacketType.UNSUBSCRIBE, packetId: 1, filters, properties: NO_PROPERTIES })
   }
 
   #refusal(reasonCode: number): string {
@@ -116,6 +144,19 @@ export class LocalClient {
       this.#answer = { resolve, reject }
       this.#run((now) => this.#link.send(now, packet))
     })
+  }
+
+  get clientId(): string {
+    return this.#options.clientId
+  }
+
+  get isDurable(): boolean {
+    return this.#options.isDurable
+  }
+
+  /** Messages that wait for it and were not taken. */
+  get backlog(): number {
+    return this.closed === undefined ? this.#link.backlog : 0
   }
 
   /** Whether the program takes messages now: while it does not, they wait in the queue, and publishers may have to wait. */
@@ -159,10 +200,33 @@ export class LocalClient {
     })
   }
 
-  /** Ends the subscription and its session. Idempotent. */
-  close(): void {
+  /**
+   * Ends the subscription and its session. Idempotent. Resolves when the end of a durable one is durable.
+   * @throws RoostError if the store has no room to record it: it follows when there is room
+   */
+  async end(): Promise<void> {
+    const { clientId, filter, isDurable } = this.#options
+    const { sessions } = this.#inside.server.broker
+    const session = this.closed === undefined ? sessions.get('mqtt', clientId) : undefined
+    this.#disconnect({ sessionExpiryInterval: 0 })
+    if (session === undefined || !isDurable) return
+    // What waited in it is dropped in pieces.
+    const until = performance.now() + END_MS
+    while (sessions.get('mqtt', clientId) === session && performance.now() < until) await new Promise(setImmediate)
+    const { lastEnd } = sessions
+    if (lastEnd === 'full' || sessions.get('mqtt', clientId) === session)
+      throw new RoostError(`unsubscribe ${filter}: the store has no room for it at the moment`, ReasonCode.QUOTA_EXCEEDED)
+    await this.#inside.durable(lastEnd)
+  }
+
+  /** The program takes no more: a session that is not durable ends. Idempotent. */
+  leave(): void {
+    this.#disconnect(NO_PROPERTIES)
+  }
+
+  #disconnect(properties: Properties): void {
     if (this.closed !== undefined) return
-    this.#run((now) => this.#link.send(now, { type: PacketType.DISCONNECT, reasonCode: 0, properties: NO_PROPERTIES }))
+    this.#run((now) => this.#link.send(now, { type: PacketType.DISCONNECT, reasonCode: 0, properties }))
     this.#fail('unsubscribed', 0)
   }
 
@@ -190,7 +254,7 @@ export class LocalClient {
   }
 
   #handle(now: Instant, packet: Outgoing): void {
-    if (packet.type === PacketType.CONNACK || packet.type === PacketType.SUBACK) {
+    if (packet.type === PacketType.CONNACK || packet.type === PacketType.SUBACK || packet.type === PacketType.UNSUBACK) {
       this.#reason = packet.properties.reasonString
       const reasonCode = packet.type === PacketType.CONNACK ? packet.reasonCode : packet.reasonCodes[0]!
       const answer = this.#answer
@@ -205,6 +269,15 @@ export class LocalClient {
     return this.#inside.loop.run(step)
   }
 }
+
+/** Why the program cannot have the session of a client id; '' if it can. */
+function useOf({ owner, clientId, link }: Session): string {
+  if (owner.listener !== LOCAL_LISTENER) return `${clientId} is a client of the broker, which has a session`
+  return link === undefined ? '' : `${clientId} is the client id of another subscription`
+}
+
+/** The Session Expiry Interval of a session that does not expire [5.0 section 3.1.2.11.2]. */
+const NEVER = 0xffff_ffff
 
 const responseOf = (type: PublishResponse['type'], packetId: number): PublishResponse => ({
   type,

@@ -5,57 +5,13 @@ import { type Config, type Given, given, inWords, type Layer, type ListenerLayer
 import { readConfigFile, resolveFiles } from '../config/io/config-file.ts'
 import { HTTP_OPTIONS } from '../config/options/http.ts'
 import { LISTENER_NAME } from '../config/options/listeners.ts'
-import {
-  type GivenListener,
-  type GivenSettings,
-  type GivenSnListener,
-  nameOf,
-  type Option,
-  type OptionKey,
-  options,
-  snEntryKey,
-} from '../config/options.ts'
+import { nameOf, type Option, type OptionKey, options, snEntryKey } from '../config/options.ts'
 import { checkedHooks } from '../process/hook-file.ts'
 import { HOOK_NAMES, type Hooks } from '../process/hooks.ts'
-import type { GivenBridge } from './given-bridge.ts'
-import { filtersOf, type GivenFilter } from './given-filters.ts'
-import { type GivenTypes, typesOf } from './given-types.ts'
+import { filtersOf } from './given-filters.ts'
+import { typesOf } from './given-types.ts'
 import { isObjectOfKeys, kindOf } from './json-text.ts'
-import type { Log } from './log.ts'
-
-/** Options of the library alone: not keys of the configuration file. */
-export interface OwnOptions {
-  /**
-   * Path of a configuration file, as for `roost serve --config`; paths in it are relative to it. The other keys override it, as
-   * flags do. With a file, the defaults are those of `roost serve`; multicast stays off all the same.
-   */
-  readonly config?: string | undefined
-  /** Where log lines go. Absent: errors to standard error. false: nowhere. */
-  readonly log?: Log | false | undefined
-}
-
-/**
- * The keys of the configuration file (docs/configuration.md) in camelCase, all optional, and what only a program can give. Paths are
- * relative to the working directory. Lists are arrays, or texts with commas as in the file.
- *
- * Without `config`, some defaults differ from those of `roost serve`, because a library should do nothing that nobody asked for:
- * the state is kept in memory unless `dataDir` is set (or `memory: false`: ./roost-data), there is no HTTP service unless a key of
- * it is set, and nothing is sent to or received from a multicast group unless `multicastGroup` or another key about it is.
- */
-export type StartOptions = GivenSettings &
-  Hooks &
-  OwnOptions & {
-    /** Listeners for MQTT clients, in place of the one that host, port and the like describe. */
-    readonly listeners?: readonly GivenListener[] | undefined
-    /** Ports for sensors, in place of the one that snHost, snPort and the like describe. */
-    readonly snListeners?: readonly GivenSnListener[] | undefined
-    /** Types of topics, in place of those of the file. */
-    readonly types?: GivenTypes | undefined
-    /** Bridges to other brokers, in place of those of the file (docs/bridge.md). */
-    readonly bridges?: readonly GivenBridge[] | undefined
-    /** Conditions of subscriptions, in place of those of the file; the first that fits counts. */
-    readonly filters?: readonly GivenFilter[] | undefined
-  }
+import type { StartOptions } from './start-options.ts'
 
 /** Options that a log of the program's own has instead. */
 const LOG_KEYS: ReadonlySet<OptionKey> = new Set(['log_file', 'log_format'] as const)

@@ -23,7 +23,7 @@ export interface PublishOptions {
   readonly properties?: MessageProperties | undefined
   /**
    * Publishes with the rights of this client, which also counts as the sender of the message: a subscription of this client with No
-   * Local does not get it. Absent: access rules do not apply.
+   * Local does not get it. The hook `authorize` is asked, `onPublish` is not. Absent: access rules do not apply.
    */
   readonly as?: PublishIdentity | undefined
 }

@@ -3,9 +3,11 @@ import { cwd } from 'node:process'
 import { StartError } from '../base/start-error.ts'
 import { startProcess } from '../process/roost.ts'
 import { EventQueue } from './events.ts'
-import { loggerOf } from './log.ts'
-import { inKeys, resolveOptions, type StartOptions } from './options.ts'
-import { Roost } from './roost.ts'
+import { loggerOf } from './logger.ts'
+import { inKeys, resolveOptions } from './options.ts'
+import type { Roost } from './roost.ts'
+import { RunningRoost } from './running-roost.ts'
+import type { StartOptions } from './start-options.ts'
 
 const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string }
 
@@ -20,7 +22,7 @@ export async function start(options: StartOptions = {}): Promise<Roost> {
   try {
     const events = new EventQueue((line) => log.error(line))
     const running = await startProcess(config, log, { version, hooks, events, onNotice: events.onNotice })
-    return new Roost(running, log, events)
+    return new RunningRoost(running, log, events)
   } catch (error) {
     throw error instanceof StartError ? new StartError(inKeys(error.message)) : error
   }

@@ -1,34 +1,28 @@
 import type { Message } from '../process/messages.ts'
 import type { RoostError } from './error.ts'
 import type { LocalClient, Taken } from './local-client.ts'
+import type { MessageHandler, MessageIterator, Subscription } from './roost.ts'
 
-/**
- * Called with one message at a time, in order: the next follows when this has returned or its promise has resolved, and then this
- * one is acknowledged. An exception is logged, and the message counts as handled.
- */
-export type MessageHandler = (message: Message) => unknown
-
-/** A subscription with a handler. */
-export interface Subscription extends AsyncDisposable {
-  /** As it was given to `subscribe`. */
-  readonly filter: string
-  /** Ends it. What waits for it is discarded. Further calls do nothing. */
-  unsubscribe(): Promise<void>
-}
-
-/** A subscription without a handler: `for await (const message of subscription)`. */
-export interface MessageIterator extends Subscription, AsyncIterableIterator<Message> {
-  /**
-   * The next message; the one before is acknowledged. Done after `unsubscribe`, `return` or `stop`. Rejects with a RoostError if the
-   * broker has ended the subscription.
-   */
-  next(): Promise<IteratorResult<Message, undefined>>
-  return(): Promise<IteratorResult<Message, undefined>>
-  [Symbol.asyncIterator](): this
+/** What the broker knows of a subscription of the program, beyond what the program does. */
+export interface LocalSubscription extends Subscription {
+  readonly clientId: string
+  readonly isDurable: boolean
+  /** `stop` should wait: the program is dealing with a message, or will with the next. */
+  readonly isBusy: boolean
+  /** A handler is dealing with a message. */
+  readonly isHandling: boolean
+  /** Messages that the program has not been given. */
+  readonly left: number
+  /** There may be messages. */
+  ready(): void
+  /** `stop` was called. */
+  stopping(): void
+  /** Ends it, but not the session of one that is durable. */
+  leave(): void
 }
 
 /** What both kinds share: when messages are taken from the client. */
-abstract class Base implements Subscription {
+abstract class Base implements LocalSubscription {
   readonly filter: string
   protected readonly client: LocalClient
   /** The program does not take messages at the moment, and the broker has been told. */
@@ -41,8 +35,19 @@ abstract class Base implements Subscription {
     this.#onEnd = onEnd
   }
 
-  /** There may be messages. */
+  get clientId(): string {
+    return this.client.clientId
+  }
+
+  get isDurable(): boolean {
+    return this.client.isDurable
+  }
+
+  abstract readonly isBusy: boolean
+  abstract readonly isHandling: boolean
+  abstract readonly left: number
   abstract ready(): void
+  abstract stopping(): void
 
   protected listen(on: boolean): void {
     if (this.#isDeaf !== on) return
@@ -51,13 +56,23 @@ abstract class Base implements Subscription {
   }
 
   async unsubscribe(): Promise<void> {
-    this.client.close()
+    const ended = this.client.end()
+    this.#gone()
+    await ended
+  }
+
+  leave(): void {
+    this.client.leave()
+    this.#gone()
+  }
+
+  #gone(): void {
     this.#onEnd()
     this.ready()
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.unsubscribe()
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.leave()
   }
 }
 
@@ -65,28 +80,58 @@ abstract class Base implements Subscription {
 export interface HandlerReports {
   /** The handler has thrown, or its promise was rejected. */
   failed(error: unknown): void
+  /** The same after `stop` was called: the message is kept for the next start. */
+  kept(error: unknown): void
   /** The broker has ended the subscription. */
   ended(error: RoostError): void
 }
 
 export class HandledSubscription extends Base {
   readonly #handler: MessageHandler
-  readonly #failed: HandlerReports['failed']
-  readonly #ended: HandlerReports['ended']
+  readonly #reports: HandlerReports
   #isBusy = false
   /** The handler's promise is pending. */
   #isWaiting = false
+  /** The handler has been called, and has not returned. */
+  #isCalling = false
+  /** The handler has called `stop`, and may wait for it: `stop` does not wait for the handler. */
+  #hasStopped = false
+  /** Messages that were taken from the client, and the handler has not been called with. */
+  #taken = 0
+  /** `stop` was called. */
+  #isStopping = false
+  /** The handler of a durable subscription has failed since then: its message, and those after it, wait for the next start. */
+  #hasGivenUp = false
   /** The broker has ended it, and that has been reported. */
   #isOver = false
 
   constructor(filter: string, client: LocalClient, onEnd: () => unknown, handler: MessageHandler, reports: HandlerReports) {
     super(filter, client, onEnd)
     this.#handler = handler
-    this.#failed = reports.failed
-    this.#ended = reports.ended
+    this.#reports = reports
+  }
+
+  get isBusy(): boolean {
+    const { closed, backlog } = this.client
+    if (closed !== undefined || this.#hasGivenUp || (this.#isWaiting && this.#hasStopped)) return false
+    return this.#isBusy || backlog > 0
+  }
+
+  get isHandling(): boolean {
+    return this.#isWaiting && !this.#hasStopped
+  }
+
+  get left(): number {
+    return this.#taken + this.client.backlog
+  }
+
+  stopping(): void {
+    this.#isStopping = true
+    this.#hasStopped = this.#isCalling
   }
 
   ready(): void {
+    if (this.#hasGivenUp) return
     if (!this.#isBusy) void this.#handleAll()
     else if (this.#isWaiting) this.listen(false)
   }
@@ -98,6 +143,7 @@ export class HandledSubscription extends Base {
       const taken = this.client.take()
       if (taken.length === 0) break
       await this.#handle(taken)
+      if (this.#hasGivenUp) break
       // Sockets have their turn.
       await new Promise((next) => setImmediate(next))
     }
@@ -105,17 +151,19 @@ export class HandledSubscription extends Base {
     const { closed } = this.client
     if (closed !== undefined && closed.reasonCode !== 0 && !this.#isOver) {
       this.#isOver = true
-      this.#ended(closed)
+      this.#reports.ended(closed)
     }
   }
 
   async #handle(messages: readonly Taken[]): Promise<void> {
     const { client } = this
     let handled: Taken[] = []
+    this.#taken = messages.length
     for (const taken of messages) {
-      if (client.closed !== undefined) return
+      if (client.closed !== undefined) break
+      this.#taken--
       try {
-        const result = this.#handler(taken.message)
+        const result = this.#call(taken.message)
         if (isPromise(result)) {
           client.done(handled)
           handled = []
@@ -123,12 +171,30 @@ export class HandledSubscription extends Base {
           await result
         }
       } catch (error) {
-        this.#failed(error)
+        this.#hasGivenUp = this.#isStopping && this.isDurable
+        if (this.#hasGivenUp) this.#reports.kept(error)
+        else this.#reports.failed(error)
       }
       this.#isWaiting = false
+      if (this.#hasGivenUp) {
+        this.#taken++
+        client.done(handled)
+        return
+      }
       handled.push(taken)
     }
+    this.#taken = 0
     client.done(handled)
+  }
+
+  #call(message: Message): unknown {
+    this.#isCalling = true
+    this.#hasStopped = false
+    try {
+      return this.#handler(message)
+    } finally {
+      this.#isCalling = false
+    }
   }
 }
 
@@ -154,6 +220,21 @@ export class IteratedSubscription extends Base implements MessageIterator {
     this.listen(false)
   }
 
+  /** A loop that asks at once for the next message gets all of them; one that does something else meanwhile does not. */
+  get isBusy(): boolean {
+    return this.client.closed === undefined && this.#waiting.length > 0 && this.client.backlog > 0
+  }
+
+  get isHandling(): boolean {
+    return false
+  }
+
+  get left(): number {
+    return this.#taken.length + this.client.backlog
+  }
+
+  stopping(): void {}
+
   ready(): void {
     if (this.#waiting.length === 0) this.listen(false)
     else this.#serve()
@@ -169,13 +250,18 @@ export class IteratedSubscription extends Base implements MessageIterator {
   }
 
   async return(): Promise<IteratorResult<Message, undefined>> {
-    await this.unsubscribe()
+    this.leave()
     return DONE
   }
 
   override async unsubscribe(): Promise<void> {
     this.#taken = []
     await super.unsubscribe()
+  }
+
+  override leave(): void {
+    this.#taken = []
+    super.leave()
   }
 
   [Symbol.asyncIterator](): this {

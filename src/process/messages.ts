@@ -52,7 +52,7 @@ export function topicError(topic: unknown): string {
 }
 
 /** The error in a string that MQTT is to carry [5.0 section 1.5.4], '' if there is none. */
-function textError(value: unknown): string {
+export function textError(value: unknown): string {
   if (typeof value !== 'string') return `expected a string, got ${typeof value}`
   if (/[\0\p{Cs}]/u.test(value)) return 'contains U+0000 or half a surrogate pair'
   return utf8Length(value) > STRING_BYTES_MAX ? `longer than ${STRING_BYTES_MAX} bytes` : ''

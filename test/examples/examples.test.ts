@@ -101,7 +101,7 @@ interface Posted {
   readonly answer: (status: number) => void
 }
 
-test('a bridge to HTTP takes the next message once the server has answered, and repeats what has failed', async () => {
+test('a bridge to HTTP takes the next message once the server has answered, and repeats what has failed, after a restart too', async () => {
   const posts: Posted[] = []
   let wake = (): void => {}
   const server = createServer(async (request: IncomingMessage, response: ServerResponse) => {
@@ -122,7 +122,9 @@ test('a bridge to HTTP takes the next message once the server has answered, and 
     return posts.shift()!
   }
 
-  const example = start('http-bridge.mjs', `http://127.0.0.1:${(server.address() as AddressInfo).port}/readings`, 'site/#')
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/readings`
+  const bridge = (): RunningExample => start('http-bridge.mjs', url, 'site/#', join(dir, 'bridge'))
+  const example = bridge()
   const client = await connectAsync(`mqtt://127.0.0.1:${await example.port('mqtt')}`, { protocolVersion: 5 })
   const properties = { contentType: 'text/plain' }
   await client.publishAsync('site/a', '1', { qos: 1, properties })
@@ -146,13 +148,21 @@ test('a bridge to HTTP takes the next message once the server has answered, and 
   expect(third.text).toBe('3')
   third.answer(200)
   await client.publishAsync('site/d', '4', { qos: 1 })
+  await client.publishAsync('site/e', '5', { qos: 1 })
   const fourth = await next()
   fourth.answer(500)
   await example.line(/^site\/d: HTTP 500/)
-  // It ends although the server has not taken this one.
+  // It ends although the server has not taken this one, which comes again after the next start.
   expect(await example.end()).toBe(0)
   expect(example.printed).not.toContain('has failed')
   await client.endAsync(true)
+  posts.splice(0)
+  bridge()
+  for (const text of ['4', '5']) {
+    const kept = await next()
+    expect(kept.text).toBe(text)
+    kept.answer(200)
+  }
   server.close()
   server.closeAllConnections()
 }, 30_000)

@@ -67,6 +67,29 @@ describe('as', () => {
     expect(roost.figures().notices['publish-refused']).toBe(3)
   })
 
+  test('authorize is asked, onPublish is not', async () => {
+    const asked: unknown[] = []
+    const onPublish = vi.fn()
+    const roost = await broker({
+      onPublish,
+      authorize: ({ clientId, username, listener, action, topic, qos, retain }) => {
+        asked.push({ clientId, username, listener, action, topic, qos, retain })
+        return topic.startsWith('alice/')
+      },
+    })
+    const as = { clientId: 'pump', username: 'alice', listener: 'house' }
+    await roost.publish('alice/t', 'x', { as, qos: 1, retain: true })
+    await expect(roost.publish('bob/t', 'x', { as })).rejects.toMatchObject({ reasonCode: 0x87 })
+    const question = { ...as, action: 'publish' }
+    expect(asked).toEqual([
+      { ...question, topic: 'alice/t', qos: 1, retain: true },
+      { ...question, topic: 'bob/t', qos: 0, retain: false },
+    ])
+    await roost.publish('bob/t', 'x')
+    expect(asked).toHaveLength(2)
+    expect(onPublish).not.toHaveBeenCalled()
+  })
+
   test('it is the sender: No Local applies', async () => {
     const roost = await broker()
     const client = await mqtt.connectAsync(roost.urls.mqtt, { protocolVersion: 5, clientId: 'c', reconnectPeriod: 0 })

@@ -296,6 +296,75 @@ test('access lists, client id rules, bans and hooks do not apply to the program,
   }
 })
 
+describe('stop', () => {
+  const BOUND_MS = 5000
+
+  test('handlers get everything that was published before, and may publish', async () => {
+    const roost = await broker()
+    const got: string[] = []
+    await roost.subscribe(
+      'slow',
+      async ({ payload }) => {
+        await new Promise((resolve) => setTimeout(resolve, 5))
+        await roost.publish('quick', `${payload}!`, { qos: 1 })
+      },
+      { qos: 2 },
+    )
+    await roost.subscribe('quick', ({ payload }) => got.push(String(payload)))
+    for (let i = 0; i < 20; i++) await roost.publish('slow', String(i), { qos: 2 })
+    await roost.publish('quick', 'direct')
+    await roost.stop()
+    expect(got).toEqual(['direct', ...Array.from({ length: 20 }, (_, i) => `${i}!`)])
+    await expect(roost.publish('quick', 'late')).rejects.toMatchObject({ reasonCode: 0x8b })
+  })
+
+  test('an iterator that is being read, too', async () => {
+    const roost = await broker()
+    const messages = await roost.subscribe('t', { qos: 1 })
+    const got: string[] = []
+    const reading = (async () => {
+      for await (const { payload } of messages) got.push(String(payload))
+    })()
+    for (let i = 0; i < 200; i++) await roost.publish('t', String(i), { qos: 1 })
+    await roost.stop()
+    await reading
+    expect(got).toHaveLength(200)
+  })
+
+  test('waits no longer than its bound, and says what is left', async () => {
+    const { lines, log } = keepingLog()
+    const roost = await broker({ log })
+    const dropped: Notice[] = []
+    roost.on('dropped', (notice) => dropped.push(notice))
+    await roost.subscribe('stuck', () => new Promise(() => {}), { qos: 1 })
+    const unread = await roost.subscribe('unread')
+    for (let i = 0; i < 3; i++) await roost.publish('stuck', 'x', { qos: 1 })
+    await roost.publish('unread', 'x')
+    const from = performance.now()
+    await roost.stop()
+    expect(performance.now() - from).toBeGreaterThan(BOUND_MS - 100)
+    expect(lines).toContain('warn stop: the handler of stuck has not finished within 5 s')
+    const told = (filter: string) => `the program has not taken what ${filter} has matched, and stops`
+    expect(dropped).toEqual([
+      expect.objectContaining({ code: 'message-dropped', count: 2, reason: told('stuck') }),
+      expect.objectContaining({ code: 'message-dropped', count: 1, reason: told('unread') }),
+    ])
+    expect((await unread.next()).done).toBe(true)
+  }, 15_000)
+
+  test('from within a handler: it does not wait for itself', async () => {
+    const roost = await broker()
+    const stopped = new Promise<void>((resolve) => {
+      void roost.subscribe('quit', () => roost.stop().then(resolve))
+    })
+    await turns()
+    const from = performance.now()
+    await roost.publish('quit', '')
+    await stopped
+    expect(performance.now() - from).toBeLessThan(BOUND_MS - 1000)
+  })
+})
+
 describe('what cannot be subscribed to', () => {
   test.each<[string, number, string]>([
     ['a/#/b', 0x8f, 'the topic filter is not valid'],

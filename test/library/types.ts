@@ -51,6 +51,7 @@ export async function wellTyped(): Promise<void> {
   expectTypeOf(await roost.subscribe('a')).toEqualTypeOf<MessageIterator>()
   expectTypeOf(await roost.subscribe('a', { qos: 2, maxQueued: 5 })).toEqualTypeOf<MessageIterator>()
   expectTypeOf(await roost.subscribe('a', undefined, { qos: 2 })).toEqualTypeOf<MessageIterator>()
+  await roost.subscribe('a', () => {}, { qos: 1, clientId: 'archive' })
   for await (const message of await roost.subscribe('a')) {
     expectTypeOf(message).toEqualTypeOf<Message>()
     expectTypeOf(message.qos).toEqualTypeOf<0 | 1 | 2>()
@@ -102,6 +103,8 @@ export async function refused(roost: Roost): Promise<void> {
   await roost.publish('a', 'b', { properties: { userProperties: { a: 'b' } } })
   // @ts-expect-error: unknown option
   await roost.subscribe('a', { maxQueue: 5 })
+  // @ts-expect-error: a client id is text
+  await roost.subscribe('a', { qos: 1, clientId: 5 })
   // @ts-expect-error: a subscription with a handler has no iterator
   for await (const _ of await roost.subscribe('a', () => {})) break
   // @ts-expect-error: no such event

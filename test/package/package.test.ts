@@ -1,5 +1,5 @@
 import { existsSync, readdirSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Block, blocksOf, isForThisNode, runnerOf } from './code-blocks.ts'
 import { Consumer, DEPENDENCIES, VERSION } from './consumer.ts'
@@ -17,6 +17,16 @@ beforeAll(() => {
   for (const block of blocks) consumer.write(moduleOf(block), block.code)
 }, 120_000)
 afterAll(() => consumer.remove(), 60_000)
+
+/** What a file of the package imports, as it is written there. */
+const importsOf = (path: string): string[] =>
+  Array.from(
+    consumer.read(path).matchAll(/^(?:import|export)\b[^'";]*?from ['"]([^'"]+)['"]|\bimport\(['"]([^'"]+)['"]\)/gm),
+    ([, from, lazily]) => (from ?? lazily)!,
+  )
+
+const packagesOf = (imports: readonly string[]): string[] =>
+  imports.filter((name) => !/^(\.|node:)/.test(name)).map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)![0])
 
 describe('the package', () => {
   test('has the program, its types, documents, examples and what operators need', () => {
@@ -44,15 +54,20 @@ describe('the package', () => {
 
   test('imports nothing that it does not install, in its declarations neither', () => {
     const ours = new Set(consumer.files.filter((path) => /^dist\/(?!console\/).*\.(js|d\.ts)$/.test(path)))
-    const imported = Array.from(ours).flatMap((path) =>
-      Array.from(
-        consumer.read(path).matchAll(/^(?:import|export)\b[^'";]*?from '([^']+)'|\bimport\('([^']+)'\)/gm),
-        ([, from, lazily]) => (from ?? lazily)!,
-      ),
-    )
-    const packages = imported.filter((name) => !/^(\.|node:)/.test(name)).map((name) => /^(@[^/]+\/)?[^/]+/.exec(name)![0])
+    const packages = Array.from(ours).flatMap((path) => packagesOf(importsOf(path)))
     expect(packages.length).toBeGreaterThan(10)
     expect([...new Set(packages)].filter((name) => !DEPENDENCIES.includes(name))).toEqual([])
+  })
+
+  test('the types of `roost-mqtt` need no package but @types/node', () => {
+    const reached = new Set(['dist/index.d.ts'])
+    // A set grows while it is walked.
+    for (const path of reached)
+      for (const name of importsOf(path).filter((each) => each.startsWith('.')))
+        reached.add(join(dirname(path), name).replace(/\.ts$/, '.d.ts'))
+    expect(reached).toContain('dist/library/start-options.d.ts')
+    expect(Array.from(reached).flatMap((path) => packagesOf(importsOf(path)).map((name) => `${path}: ${name}`))).toEqual([])
+    expect([...reached].filter((path) => /^dist\/(cli|http|trace)\/|\/io\//.test(path))).toEqual([])
   })
 
   test('is at most 3 MB to download', () => expect(consumer.packedBytes).toBeLessThan(3_000_000))

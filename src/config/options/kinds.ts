@@ -1,8 +1,17 @@
 import { z } from 'zod'
 
+/** What checks a value: a schema of zod, whose types stay out of the public ones. */
+export interface Schema<T, Given> {
+  /** @throws Error if the value is not valid */
+  parse(value: unknown): T
+  safeParse(value: unknown): { readonly success: true; readonly data: T } | { readonly success: false }
+  /** There for its type alone. */
+  readonly _zod: { readonly input: Given }
+}
+
 /** A kind of values that options accept: `Given` as written, `T` as resolved. */
 export interface Kind<T, Given = T> {
-  readonly schema: z.ZodType<T, Given>
+  readonly schema: Schema<T, Given>
   /** Completes "expected ..." in an error message. */
   readonly expected: string
   /** Placeholder of the value in the help. Undefined for a switch, which has no value. */
