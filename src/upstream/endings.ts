@@ -1,6 +1,9 @@
 import { reasonCodeName } from '../mqtt/describe.ts'
-import type { Connack, Disconnect } from '../mqtt/packets.ts'
+import { type Connack, type Disconnect, PacketType } from '../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
+
+export const GOODBYE: Disconnect = { type: PacketType.DISCONNECT, reasonCode: 0, properties: NO_PROPERTIES }
 
 /** How a stream ended, or an attempt. */
 export interface Ending {
@@ -16,6 +19,8 @@ export interface Ending {
   readonly takenOver?: boolean
   /** The far side sends its clients to another server. */
   readonly elsewhere?: boolean
+  /** No message of ours can be the cause. */
+  readonly unprovoked?: boolean
 }
 
 /** Refusals that are about this client, and not about the far side: another client would be accepted. */
@@ -31,6 +36,19 @@ const OWN_FAULT: ReadonlySet<number> = new Set([
   ReasonCode.PAYLOAD_FORMAT_INVALID,
   ReasonCode.RETAIN_NOT_SUPPORTED,
   ReasonCode.QOS_NOT_SUPPORTED,
+])
+
+/** Reasons to end a stream that have nothing to do with the message before it. */
+const UNPROVOKED: ReadonlySet<number> = new Set([
+  ReasonCode.SERVER_BUSY,
+  ReasonCode.SERVER_SHUTTING_DOWN,
+  ReasonCode.KEEP_ALIVE_TIMEOUT,
+  ReasonCode.SESSION_TAKEN_OVER,
+  ReasonCode.ADMINISTRATIVE_ACTION,
+  ReasonCode.USE_ANOTHER_SERVER,
+  ReasonCode.SERVER_MOVED,
+  ReasonCode.CONNECTION_RATE_EXCEEDED,
+  ReasonCode.MAXIMUM_CONNECT_TIME,
 ])
 
 export const isOwnFault = (reasonCode: number): boolean => OWN_FAULT.has(reasonCode)
@@ -55,5 +73,5 @@ export function whyDisconnected(disconnect: Disconnect, clientId: string): Endin
   const takenOver = reasonCode === ReasonCode.SESSION_TAKEN_OVER
   const fight = takenOver ? `: another client has connected with the client id '${clientId}'` : ''
   const reason = `DISCONNECT: ${reasonCodeName(reasonCode)}${fight}${said(disconnect)}${reference(disconnect)}`
-  return { reason, byFar: true, takenOver, elsewhere: isElsewhere(reasonCode) }
+  return { reason, byFar: true, takenOver, elsewhere: isElsewhere(reasonCode), unprovoked: UNPROVOKED.has(reasonCode) }
 }

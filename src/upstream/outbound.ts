@@ -103,6 +103,8 @@ export class Outbound {
   #isSilent = true
   /** Messages that are sent one by one, because the far side closed the stream after one of several. */
   #oneByOne = 0
+  /** Messages given up because the far side closed the stream, since it last answered one. */
+  givenUpInARow = 0
   /** Refusals in a row that may pass, and when the next attempt is, with one message. */
   #quotas = 0
   heldUntil: Instant | undefined = undefined
@@ -219,6 +221,7 @@ export class Outbound {
     if (type === PacketType.PUBREC && message.qos < 2) return 'which has QoS 1'
     this.#counts.roundTripMs = now - message.sentAt
     this.#isSilent = false
+    this.givenUpInARow = 0
     message.closes = 0
     if (this.#oneByOne > 0) this.#oneByOne--
     if (reasonCode < 0x80) this.#quotas = 0
@@ -344,9 +347,8 @@ export class Outbound {
     return releases
   }
 
-  /** The stream is gone. Returns the number of QoS 0 messages that are lost with it. `byFar`: the far side has closed it. */
-  lost(now: Instant, byFar: boolean): number {
-    if (byFar && this.#isSilent) this.#suspect(now)
+  /** The stream is gone. Returns the number of QoS 0 messages that are lost with it. */
+  lost(): number {
     return this.#queue.filter(({ givenQos }) => givenQos > 0)
   }
 
@@ -356,14 +358,23 @@ export class Outbound {
     for (const message of this.#messages.values()) message.closes = 0
   }
 
-  /** The far side has closed the stream and answered nothing: perhaps because of a message, which it would do again and again. */
-  #suspect(now: Instant): void {
+  /**
+   * The far side has closed the stream. If it has answered nothing, then perhaps because of a message, which it would do again and
+   * again: returns whether one is suspected, or was given up.
+   */
+  closedByFar(now: Instant): 'nothing' | 'suspected' | 'given up' {
+    if (!this.#isSilent) return 'nothing'
     const sent = [...this.#messages.values()].filter(({ phase, sentAt }) => phase === 'sent' && now - sentAt <= CLOSES_WITHIN_MS)
+    const [first] = sent
+    if (first === undefined) return 'nothing'
     if (sent.length > 1) this.#oneByOne = sent.length
-    else if (sent.length === 1 && ++sent[0]!.closes === CLOSES_MAX) {
+    else if (++first.closes === CLOSES_MAX) {
       if (this.#oneByOne > 0) this.#oneByOne--
-      this.#giveUp(sent[0]!, `it closed the connection ${CLOSES_MAX} times after it`)
+      this.givenUpInARow++
+      this.#giveUp(first, `it closed the connection ${CLOSES_MAX} times after it`)
+      return 'given up'
     }
+    return 'suspected'
   }
 
   /** Forgets everything: the owner begins anew, with the same packet ids. */

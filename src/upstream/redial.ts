@@ -23,13 +23,21 @@ export function afterLoss(now: Instant, stream: UpstreamStream, ending: Ending, 
   const { link, known, connectedAt } = stream
   const { targets, connect } = link
   const { backoff, roundRobin } = targets.settings
-  link.failures = now - connectedAt < LASTING_MS ? link.failures + 1 : 0
+  const isBrief = now - connectedAt < LASTING_MS
+  const isByFar = ending.byFar === true
+  const message = isByFar && ending.unprovoked !== true ? link.outbound.closedByFar(now) : 'nothing'
+  link.failures = isBrief ? link.failures + 1 : 0
+  if (message === 'given up') {
+    // What waits behind it should not wait long, unless all of it is like that.
+    link.failures = link.outbound.givenUpInARow
+    link.unexplained = 0
+  } else if (message === 'nothing') link.unexplained = isBrief ? link.unexplained + 1 : 0
   if (roundRobin || ending.elsewhere === true) targets.leave(known)
   // Two clients of one id would take the session from each other without end. 3.1.1 has no word for that, Mosquitto 2.0 uses none.
-  const isFight = ending.byFar === true && link.failures >= BRIEF_MAX
+  const isFight = isByFar && message === 'nothing' && link.unexplained >= BRIEF_MAX
   const wait = isFight || ending.takenOver === true ? backoff.maxMs : backoffMs(backoff, link.failures, random)
   if (!isFight) return { reason: ending.reason, wait }
-  const times = `${link.failures} times in a row within ${LASTING_MS / 1000} s of CONNACK`
+  const times = `${link.unexplained} times in a row within ${LASTING_MS / 1000} s of CONNACK`
   return { reason: `${ending.reason}, ${times}: does another client have the client id '${connect?.clientId}'?`, wait }
 }
 

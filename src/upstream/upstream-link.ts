@@ -17,6 +17,7 @@ import type { ProtocolVersion } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { StreamOutput } from '../mqtt/stream-output.ts'
 import type { SessionKey } from '../store/store.ts'
+import { GOODBYE } from './endings.ts'
 import { Inbound } from './inbound.ts'
 import type { LinkHost, UpstreamStatus } from './link-host.ts'
 import { Outbound, type OutboundOwner, OutgoingMessage, responseOf } from './outbound.ts'
@@ -95,6 +96,8 @@ export class UpstreamLink implements Link {
   readonly timer: Timer<UpstreamLink> = new Timer<UpstreamLink>(this)
   /** Attempts in a row that were refused, or after which the stream did not last. */
   failures = 0
+  /** Streams in a row that the far side closed soon, and no message explains that. */
+  unexplained = 0
   /** What was said once: of the far side, and of attempts that failed since the last stream. */
   readonly told = new Set<string>()
   readonly failedWith = new Set<string>()
@@ -403,11 +406,11 @@ export class UpstreamLink implements Link {
     if (!this.#isAccepted) this.#answer(connack)
   }
 
-  /** The stream is gone. `byFar`: the far side has closed it. */
-  streamLost(now: Instant, reason: string, byFar: boolean): void {
+  /** The stream is gone. */
+  streamLost(now: Instant, reason: string): void {
     this.stream = undefined
     if (reason !== '') this.status.lastError = reason
-    const dropped = this.outbound.lost(now, byFar)
+    const dropped = this.outbound.lost()
     if (dropped > 0) this.#dropped('messages with QoS 0: the connection was lost before they were sent', dropped)
     this.changed(now, this.connect === undefined ? 'off' : 'waiting')
   }
@@ -495,5 +498,3 @@ export class UpstreamLink implements Link {
 
 /** Messages that may wait to be written before those with QoS 0 are dropped: the owner does not heed 'pause'. */
 const QUEUED_MAX = 1000
-
-const GOODBYE: Disconnect = { type: PacketType.DISCONNECT, reasonCode: 0, properties: NO_PROPERTIES }

@@ -13,7 +13,7 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { StreamOutput } from '../mqtt/stream-output.ts'
 import { type ByteCount, Remembered } from '../mqtt/topic-names.ts'
 import { DialQueue } from './dial-queue.ts'
-import { type Ending, whyDisconnected, whyRefused } from './endings.ts'
+import { type Ending, GOODBYE, whyDisconnected, whyRefused } from './endings.ts'
 import type { Inbound } from './inbound.ts'
 import type { LinkHost } from './link-host.ts'
 import { afterLoss, afterMiss } from './redial.ts'
@@ -59,8 +59,6 @@ const PATIENCE_MS = 30_000
 const PROBE_MS = 30_000
 /** Reasons that are remembered for one link, so that each is said once. */
 const TOLD_MAX = 100
-
-const GOODBYE: Disconnect = { type: PacketType.DISCONNECT, reasonCode: 0, properties: NO_PROPERTIES }
 
 /** The links to far sides: dials, streams and keep alive. Its outputs besides dials go to `StreamOutput`. */
 export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
@@ -202,7 +200,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     if (stream.state !== 'up') stream.known.dialling--
     output.close(stream.id, goodbye !== undefined)
     this.#forget(stream)
-    link.streamLost(now, '', false)
+    link.streamLost(now, '')
     if (link.connect !== undefined) this.#timers.arm(link.timer, now)
   }
 
@@ -471,7 +469,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     }
     this.#endProbe(link)
     const { reason, wait } = state === 'up' ? afterLoss(now, stream, ending, random) : afterMiss(now, stream, ending, random)
-    link.streamLost(now, reason, ending.byFar === true && state === 'up')
+    link.streamLost(now, reason)
     if (state === 'dialling') link.outbound.unreachable()
     const isTold = state !== 'up' && !isNew(link.failedWith, `${stream.peer} ${reason}`)
     if (!isTold) notice({ code: 'upstream-down', level: 'warn', client: link.settings.name, peer: stream.peer, reason })

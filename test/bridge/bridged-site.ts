@@ -187,24 +187,36 @@ export class BridgedSite {
     })
   }
 
-  /** In order per publisher and topic: at the receiver, or on the line where an end has forgotten what it did. */
+  /**
+   * In order per publisher, topic and QoS. Roost sends in the order of publication, and every end delivers in the order in which the line carried.
+   * Mosquitto does not always send in order: after a reconnection its new messages may overtake those that waited there.
+   */
   #disordered(): string[] {
-    if (!this.near.mayForget && !this.far.mayForget) return this.ledger.disordered()
     const problems: string[] = []
     for (const way of ['up', 'down'] as const) {
-      const from = way === 'up' ? this.near : this.far
-      if (from.mayForget) continue
-      const last = new Map<string, number>()
-      for (const { text, topic, qos } of this.options.ledger[way].messages.values()) {
-        const [publisher, number] = text.split(' ')
-        const line = `${publisher} ${topic} ${qos}`
-        if (Number(number) < (last.get(line) ?? -1))
-          problems.push(`${from.end.name} sent "${text}" behind a later one of ${line}`)
-        last.set(line, Number(number))
+      const { from, to } = way === 'up' ? { from: this.near, to: this.far } : { from: this.far, to: this.near }
+      const carried = [...this.options.ledger[way].messages.values()]
+      if (from.end.keepsItsWord) {
+        const sent = carried.map(({ text, topic, qos }) => ({ text, place: Number(text.split(' ')[1]), line: `${topic} ${qos}` }))
+        problems.push(...backwards(sent).map((what) => `${from.end.name} sent ${what}`))
       }
+      if (from.mayForget || to.mayForget) continue
+      const places = new Map(carried.map(({ text, topic, qos }, place) => [text, { text, place, line: `${topic} ${qos}` }]))
+      const received = [...new Set(this.ledger.received(`${way}-receiver`))].flatMap((text) => places.get(text) ?? [])
+      problems.push(...backwards(received).map((what) => `${to.end.name} delivered ${what}, unlike on the line`))
     }
     return problems
   }
+}
+
+/** What comes behind another of its line that has a later place. */
+function backwards(messages: readonly { readonly text: string; readonly place: number; readonly line: string }[]): string[] {
+  const last = new Map<string, number>()
+  return messages.flatMap(({ text, place, line }) => {
+    const before = last.get(line) ?? -1
+    last.set(line, Math.max(place, before))
+    return place < before ? [`"${text}" behind a later one of ${line}`] : []
+  })
 }
 
 /** Waits for a condition; false if it does not come true in time. */

@@ -70,7 +70,7 @@ export class MosquittoEnd implements End {
   }
 
   static async start(...lines: string[]): Promise<MosquittoEnd> {
-    return new MosquittoEnd(await MosquittoBroker.startLasting('allow_anonymous true', ...lines))
+    return new MosquittoEnd(await MosquittoBroker.startLasting('allow_anonymous true', 'set_tcp_nodelay true', ...lines))
   }
 
   get port(): number {

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { PacketType } from '../../src/mqtt/packets.ts'
 import { bridge, Pair } from './bridge-world.ts'
 
 const STATE = '$SYS/broker/connection/site.head/state'
@@ -213,6 +214,33 @@ test('the local store is full: the far side keeps the message until there is roo
   pair.advance(10_000)
   expect(near.heard()).toEqual(['a=1 q1'])
   expect(pair.far.server.broker.sessions.byKey('mqtt:site.head')!.inflight?.size ?? 0).toBe(0)
+})
+
+test('the local store is full when PUBREC of the far side comes: the exchange goes on when there is room', () => {
+  const pair = new Pair([bridge(['# out 2'])])
+  const far = pair.far.client('f').subscribe('#')
+  const near = pair.near.client('n')
+  const write = pair.write.bind(pair)
+  let isFull = true
+  pair.write = (site, connection, bytes) => {
+    if (site === pair.far && bytes[0]! >> 4 === PacketType.PUBREC) pair.near.store.refuse = isFull
+    write(site, connection, bytes)
+  }
+  near.publish('a', '1', 2)
+  expect(pair.near.store.refuse).toBe(true)
+  pair.advance(10_000)
+  isFull = false
+  pair.near.store.refuse = false
+  pair.advance(10_000)
+  near.publish('b', '2', 2)
+  expect(far.heard()).toEqual(['a=1 q2', 'b=2 q2'])
+  for (const [{ server }, key] of [
+    [pair.near, 'bridge:head'],
+    [pair.far, 'site.head'],
+  ] as const) {
+    const session = server.broker.sessions.byKey(`mqtt:${key}`)!
+    expect([session.inflight?.size ?? 0, session.queueLength]).toEqual([0, 0])
+  }
 })
 
 test('an operator disconnects the local session: it is opened again, and nothing is lost or doubled', () => {

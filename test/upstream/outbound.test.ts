@@ -387,6 +387,53 @@ describe('a message after which the far side closes the stream', () => {
     expect(near.dialled.length).toBeLessThan(12)
   })
 
+  test('says nothing about the client id, and what waits behind it goes on soon', () => {
+    far.sessionPresent = true
+    // The first stream answers what is before it; the others close behind it, or behind it and what follows.
+    far.script = (packet) => (packet.type === PUBLISH && packet.topic === 'bad' ? 'close' : 'usual')
+    near.connect(link)
+    for (let id = 1; id <= 20; id++) link.send(near.now, publish(id % 5 === 0 ? 'bad' : 'good', id))
+    near.run()
+    near.advance(90_000)
+    expect(owner.ids(PUBCOMP)).toHaveLength(16)
+    expect(dropped()).toHaveLength(4)
+    expect(near.codes().filter((line) => line.includes('another client'))).toEqual([])
+    expect(link.status.state).toBe('up')
+  })
+
+  test.each([
+    ['server busy', ReasonCode.SERVER_BUSY],
+    ['server shutting down', ReasonCode.SERVER_SHUTTING_DOWN],
+    ['keep alive timeout', ReasonCode.KEEP_ALIVE_TIMEOUT],
+    ['session taken over', ReasonCode.SESSION_TAKEN_OVER],
+    ['administrative action', ReasonCode.ADMINISTRATIVE_ACTION],
+    ['use another server', ReasonCode.USE_ANOTHER_SERVER],
+    ['connection rate exceeded', ReasonCode.CONNECTION_RATE_EXCEEDED],
+  ])('is not to blame when the far side has another reason: %s', (_name, reasonCode) => {
+    far.sessionPresent = true
+    const disconnect = { type: PacketType.DISCONNECT, reasonCode, properties: {} } as const
+    far.script = (packet) => (packet.type === PUBLISH ? disconnect : 'usual')
+    near.connect(link)
+    near.publish(link, 'a', 'x', 1, 1)
+    near.advance(600_000)
+    expect(far.of(PUBLISH).length).toBeGreaterThan(4)
+    expect(dropped()).toEqual([])
+    far.script = () => 'usual'
+    near.advance(70_000)
+    expect(owner.codes(PUBACK)).toEqual([0])
+  })
+
+  test('is to blame when the far side says so in DISCONNECT', () => {
+    far.sessionPresent = true
+    const disconnect = { type: PacketType.DISCONNECT, reasonCode: ReasonCode.NOT_AUTHORIZED, properties: {} } as const
+    far.script = (packet) => (packet.type === PUBLISH ? disconnect : 'usual')
+    near.connect(link)
+    near.publish(link, 'a', 'x', 1, 1)
+    near.advance(600_000)
+    expect(far.of(PUBLISH)).toHaveLength(2)
+    expect(owner.codes(PUBACK)).toEqual([0x83])
+  })
+
   test('an outage is no reason to give anything up', () => {
     far.sessionPresent = true
     far.script = (packet) => (packet.type === PUBLISH ? undefined : 'usual')
