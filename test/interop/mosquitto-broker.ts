@@ -19,7 +19,7 @@ if (missing)
 /** For tests that hold Roost against the real broker. */
 export const describeWithMosquittoBroker = describe.skipIf(missing)
 
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const { port } = server.address() as AddressInfo
@@ -94,7 +94,7 @@ export class MosquittoBroker {
   }
 }
 
-const reachable = (port: number): Promise<boolean> =>
+export const reachable = (port: number): Promise<boolean> =>
   new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1', () => {
       socket.destroy()
