@@ -197,11 +197,11 @@ export class BridgedSite {
       const { from, to } = way === 'up' ? { from: this.near, to: this.far } : { from: this.far, to: this.near }
       const carried = [...this.options.ledger[way].messages.values()]
       if (from.end.keepsItsWord) {
-        const sent = carried.map(({ text, topic, qos }) => ({ text, place: Number(text.split(' ')[1]), line: `${topic} ${qos}` }))
+        const sent = carried.map((each) => ({ ...placed(each), place: Number(each.text.split(' ')[1]) }))
         problems.push(...backwards(sent).map((what) => `${from.end.name} sent ${what}`))
       }
       if (from.mayForget || to.mayForget) continue
-      const places = new Map(carried.map(({ text, topic, qos }, place) => [text, { text, place, line: `${topic} ${qos}` }]))
+      const places = new Map(carried.map((each, place) => [each.text, { ...placed(each), place }]))
       const received = [...new Set(this.ledger.received(`${way}-receiver`))].flatMap((text) => places.get(text) ?? [])
       problems.push(...backwards(received).map((what) => `${to.end.name} delivered ${what}, unlike on the line`))
     }
@@ -209,8 +209,16 @@ export class BridgedSite {
   }
 }
 
+interface Placed {
+  readonly text: string
+  /** What has to stay in order: of one publisher, which has one topic, with one QoS. On the line a topic may be an alias. */
+  readonly line: string
+}
+
+const placed = ({ text, qos }: Carried): Placed => ({ text, line: `${text.split(' ')[0]} with QoS ${qos}` })
+
 /** What comes behind another of its line that has a later place. */
-function backwards(messages: readonly { readonly text: string; readonly place: number; readonly line: string }[]): string[] {
+function backwards(messages: readonly (Placed & { readonly place: number })[]): string[] {
   const last = new Map<string, number>()
   return messages.flatMap(({ text, place, line }) => {
     const before = last.get(line) ?? -1

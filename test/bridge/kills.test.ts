@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, describe, expect, test } from 'vitest'
+import { describe, expect, type TestContext, test } from 'vitest'
 import { describeWithMosquittoBroker } from '../interop/mosquitto-broker.ts'
 import { bridgeYaml } from './bridge-yaml.ts'
 import { BridgedSite } from './bridged-site.ts'
@@ -7,22 +7,18 @@ import { type End, MosquittoEnd, RoostEnd } from './ends.ts'
 import { Line } from './line.ts'
 import { LineLedger } from './line-ledger.ts'
 
-/** In each of the four arrangements: a few in `npm test`, and 100 in `npm run test:full`. */
-const KILLS = Number(process.env.BRIDGE_KILLS ?? 3)
+/** In each of the four arrangements: 10 altogether in `npm test`, and 100 in `npm run test:full`. */
+const KILLS = Number(process.env.BRIDGE_KILLS ?? 2)
+const KILLS_OF_ROOSTS = Number(process.env.BRIDGE_KILLS ?? 4)
 const SEED = Number(process.env.BRIDGE_SEED ?? Date.now() % 2 ** 31)
 /** For one kill, ms. */
 const KILL_MS = 90_000
 
-let site: BridgedSite | undefined
-afterEach(async () => {
-  await site?.stop()
-  site = undefined
-})
-
-async function built(far: End, near: (port: number) => Promise<End>): Promise<BridgedSite> {
+async function built({ onTestFinished }: TestContext, far: End, near: (port: number) => Promise<End>): Promise<BridgedSite> {
   const ledger = new LineLedger()
   const line = await Line.open(far.port, ledger)
-  site = new BridgedSite({ near: await near(line.port), far, line, ledger, seed: SEED })
+  const site = new BridgedSite({ near: await near(line.port), far, line, ledger, seed: SEED })
+  onTestFinished(() => site.stop())
   await site.ready()
   return site
 }
@@ -53,7 +49,9 @@ const roostTo = (version: string) => (port: number) =>
 const SOON = ['restart_timeout: 1 2']
 
 describeWithMosquittoBroker('a bridge to or from Mosquitto', () => {
-  test(`Mosquitto to Roost loses nothing in ${KILLS} kills of either end`, { timeout: KILLS * KILL_MS }, async () => {
+  test.concurrent(`Mosquitto to Roost loses nothing in ${KILLS} kills of either end`, {
+    timeout: KILLS * KILL_MS,
+  }, async (context) => {
     const bridge = [
       'connection b1',
       'remote_clientid house.b1',
@@ -64,22 +62,22 @@ describeWithMosquittoBroker('a bridge to or from Mosquitto', () => {
       'topic down/# in 2',
     ]
     await survives(
-      await built(await RoostEnd.start(), (port) => MosquittoEnd.start(...bridge, `address 127.0.0.1:${port}`)),
+      await built(context, await RoostEnd.start(), (port) => MosquittoEnd.start(...bridge, `address 127.0.0.1:${port}`)),
       KILLS,
     )
   })
 
-  test.each(['mqttv50', 'mqttv311'])(
+  test.concurrent.for(['mqttv50', 'mqttv311'])(
     `Roost to Mosquitto, %s, loses nothing in ${KILLS} kills of either end`,
     { timeout: KILLS * KILL_MS },
-    async (version) => {
-      await survives(await built(await MosquittoEnd.start(), roostTo(version)), KILLS)
+    async (version, context) => {
+      await survives(await built(context, await MosquittoEnd.start(), roostTo(version)), KILLS)
     },
   )
 })
 
-describe('a bridge from Roost to Roost', () => {
-  test(`loses nothing in ${KILLS} kills of either end`, { timeout: KILLS * KILL_MS }, async () => {
-    await survives(await built(await RoostEnd.start(), roostTo('mqttv50')), KILLS)
+describe.concurrent('a bridge from Roost to Roost', () => {
+  test(`loses nothing in ${KILLS_OF_ROOSTS} kills of either end`, { timeout: KILLS_OF_ROOSTS * KILL_MS }, async (context) => {
+    await survives(await built(context, await RoostEnd.start(), roostTo('mqttv50')), KILLS_OF_ROOSTS)
   })
 })

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { afterEach, expect, test } from 'vitest'
+import { expect, test } from 'vitest'
 import { describeWithMosquittoBroker } from '../interop/mosquitto-broker.ts'
 import { bridgeYaml } from './bridge-yaml.ts'
 import { BridgedSite, until } from './bridged-site.ts'
@@ -13,24 +13,20 @@ const ROUNDS = process.env.BRIDGE_PARTITIONS
 /** The keep alive of the bridge, in seconds: the shortest that is allowed. */
 const KEEP_ALIVE = 5
 
-let site: BridgedSite | undefined
-afterEach(async () => {
-  await site?.stop()
-  site = undefined
-})
-
 describeWithMosquittoBroker('a bridge from Roost to Mosquitto over a bad line', () => {
-  test.each([
+  // Mostly they wait, so they run at the same time.
+  test.concurrent.for([
     ['mqttv50', 4],
     ['mqttv311', 3],
-  ] as const)('loses nothing, and doubles nothing (%s)', { timeout: 3_600_000 }, async (version, once) => {
+  ] as const)('loses nothing, and doubles nothing (%s)', { timeout: 3_600_000 }, async ([version, once], { onTestFinished }) => {
     const rounds = Number(ROUNDS ?? once)
     const far = await MosquittoEnd.start()
     const ledger = new LineLedger()
     const line = await Line.open(far.port, ledger)
     const lines = [`protocol_version: ${version}`, 'restart_timeout: 1 2', `keepalive_interval: ${KEEP_ALIVE}`]
     const near = await RoostEnd.start(bridgeYaml(`mqtt://127.0.0.1:${line.port}`, ['up/# out 2', 'down/# in 2'], lines))
-    site = new BridgedSite({ near, far, line, ledger, seed: SEED })
+    const site = new BridgedSite({ near, far, line, ledger, seed: SEED })
+    onTestFinished(() => site.stop())
     await site.ready()
     const { random } = site
     /** In turn, so that few rounds have them all. */

@@ -7,11 +7,11 @@ import { MosquittoEnd, RoostEnd } from './ends.ts'
 import { Line } from './line.ts'
 import { LineLedger } from './line-ledger.ts'
 
-/** An hour in `npm run test:full`; a quarter of a minute in `npm test`. */
-const MINUTES = Number(process.env.BRIDGE_MINUTES ?? 0.2)
+/** An hour in `npm run test:full`; some seconds in `npm test`. */
+const MINUTES = Number(process.env.BRIDGE_MINUTES ?? 0.1)
 /** Each way. */
 const MESSAGES = Number(process.env.BRIDGE_MESSAGES ?? (MINUTES < 1 ? 100 : 1000))
-const CUT_EVERY_MS = MINUTES < 1 ? 3_000 : 10_000
+const CUT_EVERY_MS = MINUTES < 1 ? 2_000 : 10_000
 const SEED = 1
 
 const ends: { stop: () => unknown }[] = []
