@@ -94,7 +94,8 @@ export class BridgedSite {
   /** Everybody is there, and the bridge has its subscription at the far end: what is published there before that is not its business. */
   async ready(): Promise<void> {
     const { ledger } = this.options
-    await until(() => ledger.counted('down', 'suback') > 0 && this.#clients.every(({ ready }) => ready))
+    const isReady = await until(() => ledger.counted('down', 'suback') > 0 && this.#clients.every(({ ready }) => ready))
+    if (!isReady) throw new Error(`not everybody is connected: ${this.#seen()}`)
   }
 
   /** Publishes at both ends until it is told to stop. */
@@ -134,7 +135,14 @@ export class BridgedSite {
     violations.length = 0
     this.near.mayForget = false
     this.far.mayForget = false
-    return found.slice(0, FOUND_MAX)
+    return found.length === 0 ? [] : [...found.slice(0, FOUND_MAX), this.#seen()]
+  }
+
+  /** What the line has seen, to begin with when something is wrong. */
+  #seen(): string {
+    const { ledger, line } = this.options
+    const { connects, sessionPresent, sessionsLost, packets } = ledger
+    return JSON.stringify({ dials: line.dials, isUp: line.isUp, connects, sessionPresent, sessionsLost, packets: [...packets] })
   }
 
   async stop(): Promise<void> {

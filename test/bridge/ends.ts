@@ -28,7 +28,8 @@ export class RoostEnd implements End {
   /** `yaml`: its configuration file, with the default durability, which is fsync. */
   private constructor(yaml: string, flags: readonly string[]) {
     writeFileSync(join(this.#dir, 'roost.yaml'), yaml)
-    this.#flags = flags
+    // More than can come together while the other end is away: on a slow machine 1,000 are not enough.
+    this.#flags = ['--max-queued-messages', '100000', ...flags]
   }
 
   static async start(yaml = '', ...flags: string[]): Promise<RoostEnd> {
