@@ -7,7 +7,7 @@ import { MosquittoEnd, RoostEnd } from './ends.ts'
 import { Line } from './line.ts'
 import { LineLedger } from './line-ledger.ts'
 
-/** An hour in `npm run test:full`; some seconds in `npm test`. */
+/** Part of `npm run test:full`, with an hour; less than a minute is to try the test. */
 const MINUTES = Number(process.env.BRIDGE_MINUTES ?? 0.1)
 /** Each way. */
 const MESSAGES = Number(process.env.BRIDGE_MESSAGES ?? (MINUTES < 1 ? 100 : 1000))
