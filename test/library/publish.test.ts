@@ -71,6 +71,7 @@ describe('as', () => {
     const asked: unknown[] = []
     const onPublish = vi.fn()
     const roost = await broker({
+      listeners: [{ name: 'house', port: 0 }],
       onPublish,
       authorize: ({ clientId, username, listener, action, topic, qos, retain }) => {
         asked.push({ clientId, username, listener, action, topic, qos, retain })
