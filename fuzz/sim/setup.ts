@@ -118,7 +118,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   // Of which a sensor and its session take some 3300, and a TCP client 8000.
   memoryLimit: [Number.POSITIVE_INFINITY, 60_000, 35_000],
   storeBytes: [PLENTY, 2000],
-  hook: ['none', 'asks', 'late', 'late', 'refuses', 'moves'],
+  hook: OPEN ? ['none', 'asks', 'late', 'late', 'refuses', 'moves'] : ['none', 'asks'],
 }
 
 /** Odds of the plain value, where others than four to one make for more to see. */
