@@ -3,7 +3,7 @@ import type { MemoryLimits } from '../../src/base/memory.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
 import type { GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { AirtimeLimits } from '../../src/gateway/ports/airtime.ts'
-import { WITHOUT } from '../runs.ts'
+import { OPEN, WITHOUT } from '../runs.ts'
 import type { HookKind } from './hook.ts'
 
 /**
