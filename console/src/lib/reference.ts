@@ -90,7 +90,7 @@ export const OPTIONS: Readonly<Record<string, readonly [group: number, about: st
   allow_anonymous: [1,"true: clients may connect without a password, from other machines too. false: never, so without any authentication no client is accepted. If not set, clients on this machine may connect without a password as long as no authentication is configured.",true],
   password_file: [1,"File of users and hashed passwords, as written by mosquitto_passwd or `roost passwd`.",null],
   acl_file: [1,"Access list in Mosquitto's format: which users may read and write which topics. It does not restrict who may connect.",null],
-  hooks: [1,"JavaScript module (hooks.mjs) whose exported functions decide who may connect, publish and subscribe, change messages, and are told about clients (docs/hooks.md). It is read at the start; a reload asks the functions again.",null],
+  hooks: [1,"JavaScript module (hooks.mjs). Its exported functions authenticate and authorize clients, change messages, and receive events about clients (docs/hooks.md). It is loaded once, at the start; after a reload its functions are called again for connected clients.",null],
   subscription_access: [1,"How subscriptions wider than the access list are handled. filtered: they are granted, and each message is checked before it is delivered, as in Mosquitto. whole: they are refused.","filtered"],
   jwt_secret_file: [1,"File with the shared secret (HS256, HS384, HS512) that verifies JSON Web Tokens, which clients send as their password.",null],
   jwt_public_key_file: [1,"PEM file of the public key or certificate that verifies JSON Web Tokens.",null],

@@ -46,7 +46,7 @@ export const ACCESS_OPTIONS = {
     ...optionalFile,
     default: undefined,
     about:
-      'JavaScript module (hooks.mjs) whose exported functions decide who may connect, publish and subscribe, change messages, and are told about clients (docs/hooks.md). It is read at the start; a reload asks the functions again.',
+      'JavaScript module (hooks.mjs). Its exported functions authenticate and authorize clients, change messages, and receive events about clients (docs/hooks.md). It is loaded once, at the start; after a reload its functions are called again for connected clients.',
   },
   subscription_access: {
     group: 'Access',
