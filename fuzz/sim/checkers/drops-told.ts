@@ -169,8 +169,12 @@ export class DropsTold extends SiteChecker {
     // A hook may have taken its time before it, or before the message was held against its type.
     const { hook } = this.site.setup
     const isRefusedLater = (text: string): boolean => refuses(hook, text) || (hook !== 'none' && isUnfit(text))
-    const refused = ({ one: { publisher, qos, text }, at }: Owed): boolean =>
-      id === QOS_M1 ? qos === -1 : publisher === id && (qos <= 0 || at === now || isRefusedLater(text))
+    // The store may have filled up while the hook took its time; what was acknowledged has found room.
+    const foundNoRoom = (acknowledged: boolean): boolean => hook !== 'none' && notice.code === 'store-full' && !acknowledged
+    const refused = ({ one: { publisher, qos, text, acknowledged }, at }: Owed): boolean =>
+      id === QOS_M1
+        ? qos === -1
+        : publisher === id && (qos <= 0 || at === now || isRefusedLater(text) || foundNoRoom(acknowledged))
     if (REFUSES.has(notice.code)) this.#owed = this.#owed.filter((owed) => !refused(owed))
   }
 
