@@ -101,9 +101,11 @@ function logOf(all: readonly Step[]): StoreRecord[] {
       if (model.sensors.has(key)) add({ type: 'sn-topic', clientId: key, topicId: back + 1, topicName: `t${other}` })
       if (model.sensors.has(key))
         add({ type: 'sn-qos2', clientId: key, slot: other, msgId: back + 1, fingerprint: id, until: back })
+      if (model.sensors.has(key)) add({ type: 'sn-subscription', clientId: key, filter: NAMES[other]!, qos: flag ? 1 : 0 })
     } else if (what === 'topic-end') {
       if (model.sensors.has(key)) add({ type: 'sn-topic-end', clientId: key, topicId: back + 1 })
       if (model.sensors.has(key) && flag) add({ type: 'sn-qos2-end', clientId: key, slot: other })
+      if (model.sensors.has(key) && !flag) add({ type: 'sn-subscription-end', clientId: key, filter: NAMES[other]! })
     } else if (what === 'sensor-end') add({ type: 'sn-end', clientId: key })
     else if (what === 'message') {
       const deliveries = [key, NAMES[other]!].filter((name, i, list) => model.sessions.has(name) && list.indexOf(name) === i)
@@ -151,12 +153,19 @@ interface ModelSession {
   last: number
 }
 
+interface ModelSensor {
+  client: unknown
+  readonly topics: Map<number, string>
+  readonly qos2: Map<number, string>
+  readonly subscriptions: Map<string, number>
+}
+
 /** What records mean, in the most direct way there is. */
 class Model {
   readonly sessions = new Map<string, ModelSession>()
   readonly retained = new Map<string, string>()
   clock: StoreRecord | undefined = undefined
-  readonly sensors = new Map<string, { client: unknown; topics: Map<number, string>; qos2: Map<number, string> }>()
+  readonly sensors = new Map<string, ModelSensor>()
   readonly #payloads = new Map<number, string>()
 
   constructor(records: Iterable<StoreRecord> = []) {
@@ -178,6 +187,8 @@ class Model {
     else if (record.type === 'sn-qos2')
       this.#sensor(record.clientId).qos2.set(record.slot, `${record.msgId} ${record.fingerprint} ${record.until}`)
     else if (record.type === 'sn-qos2-end') this.#sensor(record.clientId).qos2.delete(record.slot)
+    else if (record.type === 'sn-subscription') this.#sensor(record.clientId).subscriptions.set(record.filter, record.qos)
+    else if (record.type === 'sn-subscription-end') this.#sensor(record.clientId).subscriptions.delete(record.filter)
     else if (record.type === 'sn-topic-end') this.#sensor(record.clientId).topics.delete(record.topicId)
     else if (record.type === 'session-end') this.sessions.delete(record.key)
     else if (record.type === 'delivery') this.#queue(record.id, record.delivery, this.#payloads.get(record.id)!)
@@ -229,10 +240,10 @@ class Model {
     return session
   }
 
-  #sensor(clientId: string): { client: unknown; topics: Map<number, string>; qos2: Map<number, string> } {
+  #sensor(clientId: string): ModelSensor {
     let sensor = this.sensors.get(clientId)
     if (sensor === undefined) {
-      sensor = { client: undefined, topics: new Map(), qos2: new Map() }
+      sensor = { client: undefined, topics: new Map(), qos2: new Map(), subscriptions: new Map() }
       this.sensors.set(clientId, sensor)
     }
     return sensor

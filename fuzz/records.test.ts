@@ -98,6 +98,8 @@ const LAYOUTS: Layouts = {
   'sn-topic': { clientId: text, topicId: u16, topicName: text, offered: fc.constantFrom('first', 'again') },
   'sn-qos2': { clientId: text, slot: fc.nat(1023), msgId: u16, fingerprint: fc.nat(0xffffffff), until: number },
   'sn-qos2-end': { clientId: text, slot: fc.nat(1023) },
+  'sn-subscription': { clientId: text, filter: text, qos },
+  'sn-subscription-end': { clientId: text, filter: text },
   'sn-topic-end': { clientId: text, topicId: u16 },
   'sn-end': { clientId: text },
   clock: { at: number, wall: number, bootId: text, uptime: number },

@@ -45,6 +45,7 @@ export class DurableView {
     else if (record.type === 'sn-topic-end') this.topics.delete(`${record.clientId} ${record.topicId}`)
     else if (record.type === 'sn-end') this.#forgetSensor(record.clientId)
     else if (record.type === 'sn-qos2' || record.type === 'sn-qos2-end' || record.type === 'clock') return
+    else if (record.type === 'sn-subscription' || record.type === 'sn-subscription-end') return
     else this.#applyBroker(record)
   }
 

@@ -43,6 +43,8 @@ export class Replay {
 
   /** Applies one record of the replay. */
   apply(record: GatewayRecord): void {
+    // What the client is subscribed to at a cluster concerns the uplink alone.
+    if (record.type === 'sn-subscription' || record.type === 'sn-subscription-end') return
     if (record.type === 'sn-topic' && record.clientId === this.#client?.clientId) {
       restoreTopic(this.#topicIds, record)
       return
@@ -180,8 +182,10 @@ export class Replay {
   }
 }
 
+type OfClient = Exclude<GatewayRecord, { type: 'sn-subscription' | 'sn-subscription-end' }>
+
 /** Applies one record to a client that is an object, or becomes one. */
-function applyRecord(clients: ClientTable, host: ClientHost, record: GatewayRecord): void {
+function applyRecord(clients: ClientTable, host: ClientHost, record: OfClient): void {
   if (record.type === 'sn-end') {
     const ended = clients.get(record.clientId)
     if (ended === undefined) return

@@ -143,6 +143,7 @@ export class Fold {
         return
       case 'sn-topic':
       case 'sn-qos2':
+      case 'sn-subscription':
         rowFold(this.#sensors, record.clientId).cells.set(cellOf(record), record)
         return
       case 'sn-topic-end':
@@ -150,6 +151,9 @@ export class Fold {
         return
       case 'sn-qos2-end':
         rowFold(this.#sensors, record.clientId).cells.set(qos2Cell(record.slot), undefined)
+        return
+      case 'sn-subscription-end':
+        rowFold(this.#sensors, record.clientId).cells.set(subscriptionCell(record.filter), undefined)
         return
       case 'clock':
         this.#clock = record
@@ -373,6 +377,7 @@ const receiptCell = (packetId: number): string => `receipt:${packetId}`
 function cellOf(record: StoreRecord): string {
   switch (record.type) {
     case 'subscribe':
+    case 'sn-subscription':
       return subscriptionCell(record.filter)
     case 'receipt':
       return receiptCell(record.packetId)

@@ -51,6 +51,8 @@ const TAG = {
   snTopicOffered: 37,
   snQos2: 38,
   snQos2End: 39,
+  snSubscription: 40,
+  snSubscriptionEnd: 41,
 
   clock: 48,
 } as const
@@ -154,6 +156,17 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
       writeText(w, record.clientId)
       writeInteger(w, record.slot)
       break
+    case 'sn-subscription':
+      w.u8(TAG.snSubscription)
+      writeText(w, record.clientId)
+      writeText(w, record.filter)
+      w.u8(record.qos)
+      break
+    case 'sn-subscription-end':
+      w.u8(TAG.snSubscriptionEnd)
+      writeText(w, record.clientId)
+      writeText(w, record.filter)
+      break
     case 'sn-topic-end':
       w.u8(TAG.snTopicEnd)
       writeText(w, record.clientId)
@@ -246,6 +259,14 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
     case TAG.snQos2End: {
       const clientId = readClientId(r)
       return { type: 'sn-qos2-end', clientId, slot: readInteger(r, 'slot') }
+    }
+    case TAG.snSubscription: {
+      const [clientId, filter] = [readClientId(r), readText(r, 'filter')]
+      return { type: 'sn-subscription', clientId, filter, qos: qosOf(r, readFlags(r, 'QoS', 3)) }
+    }
+    case TAG.snSubscriptionEnd: {
+      const clientId = readClientId(r)
+      return { type: 'sn-subscription-end', clientId, filter: readText(r, 'filter') }
     }
     case TAG.snTopicEnd: {
       const clientId = readClientId(r)

@@ -9,7 +9,7 @@ import type { SessionKey, StoreRecord } from './store.ts'
  *     queue      one place of a message in one session's queue: delivery
  *     sessions   session, will, detached, subscribe, receipt, sent and received, in the order of their first writing
  *     retained   the retained message of a topic
- *     sensors    sn-client, sn-topic, sn-qos2
+ *     sensors    sn-client, sn-topic, sn-qos2, sn-subscription
  *
  * The last clock record is the row `clock` in `sessions`, whose names otherwise all have a colon.
  *

@@ -159,6 +159,12 @@ export type GatewayRecord =
   | { readonly type: 'sn-qos2-end'; readonly clientId: string; readonly slot: number }
   /** The topic id is no longer valid; its number is not assigned again. */
   | { readonly type: 'sn-topic-end'; readonly clientId: string; readonly topicId: number }
+  /**
+   * Upstream mode: the client is subscribed at the cluster, which may lose its session while the client believes in its subscriptions.
+   * A later record replaces it.
+   */
+  | { readonly type: 'sn-subscription'; readonly clientId: string; readonly filter: string; readonly qos: 0 | 1 | 2 }
+  | { readonly type: 'sn-subscription-end'; readonly clientId: string; readonly filter: string }
   | { readonly type: 'sn-end'; readonly clientId: string }
 
 /** The machine's clocks at the store's time `at`; the last record applies. */

@@ -29,6 +29,7 @@ class Session {
 class Sensor {
   readonly topics = new Map<number, StoreRecord>()
   readonly slots = new Map<number, StoreRecord>()
+  readonly subscriptions = new Map<string, StoreRecord>()
   client: Of<'sn-client'>
 
   constructor(client: Of<'sn-client'>) {
@@ -108,6 +109,8 @@ export class Contents {
     } else if (record.type === 'sn-end') this.sensors.delete(clientId)
     else if (record.type === 'sn-topic') this.sensors.get(clientId)!.topics.set(record.topicId, record)
     else if (record.type === 'sn-topic-end') this.sensors.get(clientId)!.topics.delete(record.topicId)
+    else if (record.type === 'sn-subscription') this.sensors.get(clientId)!.subscriptions.set(record.filter, record)
+    else if (record.type === 'sn-subscription-end') this.sensors.get(clientId)!.subscriptions.delete(record.filter)
     else if (record.type === 'sn-qos2-end') this.sensors.get(clientId)!.slots.delete(record.slot)
     else this.sensors.get(clientId)!.slots.set(record.slot, record)
   }
@@ -124,6 +127,7 @@ export class Contents {
       s.client,
       ...s.topics.values(),
       ...s.slots.values(),
+      ...s.subscriptions.values(),
     ])
     for (const { id, message } of this.messages.values()) records.push({ type: 'message', id, message, deliveries: [] })
     for (const { id, message } of this.retained.values())

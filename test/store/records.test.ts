@@ -70,6 +70,8 @@ describe('records', () => {
     const narrow = readRecord(new ByteReader(Buffer.from(`2301630305deadbeef${'00'.repeat(8)}`, 'hex')))
     expect(narrow).toEqual({ type: 'sn-qos2', clientId: 'c', slot: 3, msgId: 5, fingerprint: 0xdeadbeef, until: 0 })
     expect(hex({ type: 'sn-qos2-end', clientId: 'c', slot: 300 })).toBe('270163ac02')
+    expect(hex({ type: 'sn-subscription', clientId: 'c', filter: 'a/#', qos: 1 })).toBe('28016303612f2301')
+    expect(hex({ type: 'sn-subscription-end', clientId: 'c', filter: 'a/#' })).toBe('29016303612f23')
   })
 
   it('do not hold the bytes that they were read from', () => {

@@ -163,11 +163,14 @@ export class Traffic {
     if (shrinks) {
       if (topicId !== undefined && random.chance(0.4)) return [{ type: 'sn-topic-end', clientId, topicId }]
       if (random.chance(0.2)) return [{ type: 'sn-qos2-end', clientId, slot: random.between(0, 7) }]
+      if (random.chance(0.2)) return [{ type: 'sn-subscription-end', clientId, filter: `f/${random.between(1, 9)}` }]
       if (random.chance(0.05)) return [{ type: 'sn-end', clientId }, this.#sensor(clientId)]
       return [this.#sensor(clientId)]
     }
     if (random.chance(0.5))
       return [{ type: 'sn-topic', clientId, topicId: random.between(1, 50), topicName: `n/${random.between(1, 9)}` }]
+    if (random.chance(0.3))
+      return [{ type: 'sn-subscription', clientId, filter: `f/${random.between(1, 9)}`, qos: random.pick([0, 1, 2]) }]
     const [slot, msgId, fingerprint] = [random.between(0, 7), random.between(1, 65535), random.between(0, 2 ** 32 - 1)]
     return [{ type: 'sn-qos2', clientId, slot, msgId, fingerprint, until: random.chance(0.5) ? 0 : TODAY }]
   }

@@ -197,6 +197,7 @@ export class SqliteStore implements Store {
         return !clears(record)
       case 'subscribe':
       case 'sn-topic':
+      case 'sn-subscription':
         return true
       case 'will':
         return record.will !== null
