@@ -24,7 +24,7 @@ export class DialQueue {
   }
 
   add(link: UpstreamLink): void {
-    if (link.connect === undefined || link.wanting) return
+    if (link.connect === undefined || link.wanting || link.parked) return
     link.wanting = true
     this.#due.push(link)
   }
@@ -41,7 +41,7 @@ export class DialQueue {
   /** Dials for as many links as the budget allows. */
   work(now: Instant, dial: (link: UpstreamLink, known: KnownTarget) => void): void {
     for (let link = this.#due.peek(); link !== undefined; link = this.#due.peek()) {
-      if (link.connect !== undefined && link.stream === undefined) {
+      if (link.connect !== undefined && link.stream === undefined && !link.parked) {
         const known = link.targets.choose(now)
         if (known === undefined) this.#timers.arm(link.timer, link.targets.nextDial() ?? now + LOOK_AGAIN_MS)
         else if (this.#budget.take(now)) dial(link, known)

@@ -2,6 +2,7 @@ import type { Instant } from '../base/machine.ts'
 import type { Disconnect } from '../mqtt/packets.ts'
 import type { ByteCount } from '../mqtt/topic-names.ts'
 import type { UpstreamLink } from './upstream-link.ts'
+import type { UpstreamNotices } from './upstream-notices.ts'
 
 /** What a link shows of itself. Times are of the machine's clock. */
 export interface UpstreamStatus {
@@ -31,6 +32,7 @@ export interface UpstreamStatus {
 export interface LinkHost {
   /** What all links hold counts here. */
   readonly held: ByteCount
+  readonly notices: UpstreamNotices
   /** The owner of the link has something to poll, or its status has changed. */
   markReady(link: UpstreamLink): void
   /** The stream has something to write. */
@@ -43,7 +45,4 @@ export interface LinkHost {
   reconnect(now: Instant, link: UpstreamLink, reasonCode: number, reason: string): void
   /** Milliseconds of the backoff after so many failures. */
   backoff(link: UpstreamLink, failures: number): number
-  dropped(link: UpstreamLink, reason: string, count?: number): void
-  /** Says it once for the link. */
-  limited(link: UpstreamLink, code: 'upstream-refused' | 'upstream-limited', reason: string): void
 }

@@ -43,7 +43,13 @@ const FILTERS_MAX = 8
  */
 export class Subscriptions {
   readonly #wanted = new Map<string, { readonly request: SubscriptionRequest; readonly properties: Properties }>()
+  readonly #keeps: boolean
   #requests: Request[] = []
+
+  /** `keeps`: subscriptions are kept here, and not by the owner of the link. */
+  constructor(keeps = true) {
+    this.#keeps = keeps
+  }
 
   /** Filters. */
   get size(): number {
@@ -65,8 +71,9 @@ export class Subscriptions {
   }
 
   add(packet: Subscribe | Unsubscribe): void {
-    if (packet.type === PacketType.UNSUBSCRIBE) for (const filter of packet.filters) this.#wanted.delete(filter)
-    else for (const request of packet.subscriptions) this.#wanted.set(request.filter, { request, properties: packet.properties })
+    if (this.#keeps && packet.type === PacketType.UNSUBSCRIBE) for (const filter of packet.filters) this.#wanted.delete(filter)
+    else if (this.#keeps && packet.type === PacketType.SUBSCRIBE)
+      for (const request of packet.subscriptions) this.#wanted.set(request.filter, { request, properties: packet.properties })
     this.#request(packet, false)
   }
 
@@ -114,8 +121,11 @@ export class Subscriptions {
     return { forOwner: isRenewal ? undefined : { ...answer, packetId: packet.packetId, reasonCodes }, refused }
   }
 
-  /** A stream is up: requests without an answer are sent again, and all subscriptions if the far side has lost the session. */
-  resume(sessionPresent: boolean): void {
+  /**
+   * A stream is up: requests without an answer are sent again, and all subscriptions if the far side has lost the session. `theirs`:
+   * those that the owner keeps.
+   */
+  resume(sessionPresent: boolean, theirs?: Iterable<SubscriptionRequest>): void {
     for (const each of this.#requests) each.wireId = 0
     if (sessionPresent) return
     this.#requests = this.#requests.filter(({ isRenewal }) => !isRenewal)
@@ -125,7 +135,8 @@ export class Subscriptions {
     const parts = new Map<Properties, SubscriptionRequest[]>()
     const full = (properties: Properties, subscriptions: readonly SubscriptionRequest[]): void =>
       this.#request({ type: PacketType.SUBSCRIBE, packetId: 0, subscriptions, properties }, true)
-    for (const { request, properties } of this.#wanted.values()) {
+    const wanted = theirs === undefined ? this.#wanted.values() : withoutProperties(theirs)
+    for (const { request, properties } of wanted) {
       if (asked.has(request.filter)) continue
       const part = parts.get(properties) ?? []
       part.push(request)
@@ -136,6 +147,10 @@ export class Subscriptions {
     }
     for (const [properties, part] of parts) full(properties, part)
   }
+}
+
+function* withoutProperties(requests: Iterable<SubscriptionRequest>) {
+  for (const request of requests) yield { request, properties: NO_PROPERTIES }
 }
 
 /** The part of a request that the far side can do; undefined if there is none. Notes the rest in `spared`. */

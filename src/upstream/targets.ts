@@ -66,6 +66,8 @@ export class KnownTarget {
   retryAt: Instant = Number.NEGATIVE_INFINITY
   /** Attempts under way. */
   dialling = 0
+  /** What was last said of it where it has many links. */
+  toldAs: 'up' | 'down' | undefined = undefined
 
   constructor(target: Target, version: ProtocolVersion | 'auto', isBridge: boolean, backoff: Backoff) {
     this.target = target
@@ -125,6 +127,8 @@ export class KnownTarget {
 export class Targets {
   readonly settings: TargetsSettings
   readonly all: readonly KnownTarget[]
+  /** What was said once, for all links to them. */
+  readonly told = new Set<string>()
   /** Where a link that looks for a target begins. */
   #next = 0
 

@@ -10,34 +10,43 @@ import {
   type Packet,
   PacketType,
   type PublishResponse,
+  type SubscriptionRequest,
   type Will,
 } from '../mqtt/packets.ts'
-import { NO_PROPERTIES, type Properties } from '../mqtt/properties.ts'
 import type { ProtocolVersion } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { StreamOutput } from '../mqtt/stream-output.ts'
 import type { SessionKey } from '../store/store.ts'
+import { connectFor, isBrief, needsPurge } from './connect-packet.ts'
 import { GOODBYE } from './endings.ts'
 import { Inbound } from './inbound.ts'
 import type { LinkHost, UpstreamStatus } from './link-host.ts'
 import { Outbound, type OutboundOwner, OutgoingMessage, responseOf } from './outbound.ts'
 import { type Answered, Subscriptions } from './subscriptions.ts'
 import type { Targets } from './targets.ts'
-import { TOPIC_ALIASES, type UpstreamStream } from './upstream-stream.ts'
+import type { UpstreamStream } from './upstream-stream.ts'
 
 export interface UpstreamLinkSettings {
-  /** For people, and unique: the name of the bridge. */
+  /** For people, and unique: the name of the bridge. Unused where links share their settings: `UpstreamLinkOwner.linkName`. */
   readonly name: string
+  /** One of many links to the same targets: what concerns a target is told once. */
+  readonly isOneOfMany?: true
   /** Unanswered messages of QoS 1 and 2 to the far side at most, and as Receive Maximum from it. */
   readonly window: number
   /** Bytes of a packet from the far side at most. */
   readonly maxPacketSize: number
 }
 
-/** Who has a link: a bridge. */
+/** Who has a link: a bridge, or the session of a sensor. */
 export interface UpstreamLinkOwner {
   /** The link has something to poll, takes messages again, or its status has changed. Called between inputs, from `Server.poll`. */
   upstreamReady(now: Instant, link: UpstreamLink): void
+  /** The name of the link, in place of that of its settings. */
+  readonly linkName?: string
+  /** Its subscriptions, if the owner keeps them: then the link does not. */
+  subscriptions?(): Iterable<SubscriptionRequest>
+  /** The will that a CONNECT of this version is to have; that of the owner's CONNECT if absent. */
+  willFor?(will: Will | undefined, version: ProtocolVersion): Will | undefined
 }
 
 /**
@@ -80,7 +89,7 @@ export class UpstreamLink implements Link {
   readonly status: UpstreamStatus
   readonly inbound: Inbound
   readonly outbound: Outbound
-  readonly subscriptions = new Subscriptions()
+  readonly subscriptions: Subscriptions
   /** The stream, or the attempt to get one. */
   stream: UpstreamStream | undefined = undefined
   /** The owner's CONNECT; undefined while it wants no stream. */
@@ -92,6 +101,10 @@ export class UpstreamLink implements Link {
   dirty = false
   /** On the list of links that wait for the dial budget. */
   wanting = false
+  /** Its owner needs no stream now: it is not dialled. */
+  parked = false
+  /** Not dialled before. */
+  retryAt: Instant = 0
   /** The next attempt; the end of the time for CONNACK; keep alive. */
   readonly timer: Timer<UpstreamLink> = new Timer<UpstreamLink>(this)
   /** Attempts in a row that were refused, or after which the stream did not last. */
@@ -100,7 +113,7 @@ export class UpstreamLink implements Link {
   unexplained = 0
   /** What was said once: of the far side, and of attempts that failed since the last stream. */
   readonly told = new Set<string>()
-  readonly failedWith = new Set<string>()
+  failedWith: Set<string> | undefined = undefined
   /** An attempt to reach the first address, while the stream goes to another. */
   probe: UpstreamStream | undefined = undefined
   readonly owner: UpstreamLinkOwner
@@ -148,14 +161,20 @@ export class UpstreamLink implements Link {
       releases: (packetId) => {
         if (this.isUp) this.#write(responseOf(PacketType.PUBREL, packetId))
       },
-      limited: (what) => host.limited(this, 'upstream-limited', what),
+      limited: (what) => host.notices.limited(this, 'upstream-limited', what),
       holds: (refusals, reason) => {
         this.status.lastError = `a message waits: ${reason}`
-        host.limited(this, 'upstream-limited', `messages wait, ${reason}`)
+        host.notices.limited(this, 'upstream-limited', `messages wait, ${reason}`)
         return host.backoff(this, refusals - 1)
       },
     }
     this.outbound = new Outbound(outbound, this.status, host.held)
+    this.subscriptions = new Subscriptions(owner.subscriptions === undefined)
+  }
+
+  /** For people. */
+  get name(): string {
+    return this.owner.linkName ?? this.settings.name
   }
 
   get isUp(): boolean {
@@ -199,6 +218,17 @@ export class UpstreamLink implements Link {
   decline(now: Instant, packetId: number, reason: string): void {
     this.inbound.decline(packetId)
     this.#host.reconnect(now, this, ReasonCode.QUOTA_EXCEEDED, reason)
+  }
+
+  /** A stream that is lost is not replaced until `unpark`. One that is up stays. */
+  park(): void {
+    this.parked = true
+  }
+
+  unpark(now: Instant): void {
+    if (!this.parked) return
+    this.parked = false
+    if (this.connect !== undefined && this.stream === undefined) this.#host.wantStream(now, this)
   }
 
   /** The owner begins anew: nothing of what is unanswered counts any more, and packet ids are free. While no stream is wanted. */
@@ -260,7 +290,7 @@ export class UpstreamLink implements Link {
 
   #dropped(reason: string, count = 1): void {
     this.status.givenUp += count
-    this.#host.dropped(this, reason, count)
+    this.#host.notices.dropped(this, reason, count)
   }
 
   #flow(): 'go' | 'pause' {
@@ -322,47 +352,17 @@ export class UpstreamLink implements Link {
   }
 
   /** The CONNECT for a stream that has just been opened. */
-  connectFor({ dialect: { version, bridge } }: UpstreamStream): Connect {
-    const { settings } = this
+  connectFor({ dialect }: UpstreamStream): Connect {
     const connect = this.connect!
-    const { sessionExpiryInterval, userProperties } = connect.properties
-    const own: Properties = {
-      receiveMaximum: settings.window,
-      maximumPacketSize: settings.maxPacketSize,
-      topicAliasMaximum: TOPIC_ALIASES,
-    }
-    if (sessionExpiryInterval !== undefined) own.sessionExpiryInterval = sessionExpiryInterval
-    if (userProperties !== undefined) own.userProperties = userProperties
-    const { will } = connect
-    return {
-      ...connect,
-      clientId: connect.clientId || (this.#assignedId ?? ''),
-      protocolVersion: version,
-      bridge: connect.bridge && bridge,
-      cleanStart: connect.cleanStart && !this.#keepsSession,
-      // A session that is only made clean first has no will.
-      will:
-        will === undefined || this.needsPurge(version)
-          ? undefined
-          : version === 5
-            ? will
-            : { ...will, properties: NO_PROPERTIES },
-      properties: version === 5 ? own : NO_PROPERTIES,
-    }
+    const { window, maxPacketSize } = this.settings
+    const state = { window, maxPacketSize, keepsSession: this.#keepsSession, assignedId: this.#assignedId ?? '' }
+    const { owner } = this
+    const will = owner.willFor === undefined ? connect.will : owner.willFor(connect.will, dialect.version)
+    return connectFor(connect, state, dialect, will)
   }
 
-  /** The session ends with each stream. */
-  get #isBrief(): boolean {
-    const { cleanStart, properties } = this.connect!
-    return cleanStart && (properties.sessionExpiryInterval ?? 0) === 0
-  }
-
-  /**
-   * Before 5.0 a session that begins clean also ends with its stream: where it should last, a first CONNECT makes it clean, and a
-   * second one continues it.
-   */
   needsPurge(version: ProtocolVersion): boolean {
-    return version < 5 && this.connect!.cleanStart && !this.#isBrief && !this.#keepsSession
+    return needsPurge(this.connect!, this.#keepsSession, version)
   }
 
   /** That first CONNECT was accepted. */
@@ -382,10 +382,10 @@ export class UpstreamLink implements Link {
     const is31 = this.stream!.version === 3
     const sessionPresent = connack.sessionPresent || (is31 && (this.#keepsSession || !this.connect!.cleanStart))
     if (!sessionPresent && this.#keepsSession) this.status.sessionsLost++
-    this.#keepsSession = !this.#isBrief
+    this.#keepsSession = !isBrief(this.connect!)
     this.#control.clear()
     this.inbound.resume(sessionPresent)
-    this.subscriptions.resume(sessionPresent && !is31 && this.#asked === 1)
+    this.subscriptions.resume(sessionPresent && !is31 && this.#asked === 1, this.owner.subscriptions?.())
     this.#asked = 0
     for (const packetId of this.outbound.resume(sessionPresent)) this.#write(responseOf(PacketType.PUBREL, packetId))
     this.status.connects++
@@ -441,7 +441,7 @@ export class UpstreamLink implements Link {
         const answered = this.subscriptions.answered(packet)
         if (answered === undefined) {
           const what = `${packetTypeName(packet.type)} for a packet id that no request has: ignored`
-          this.#host.limited(this, 'upstream-limited', what)
+          this.#host.notices.limited(this, 'upstream-limited', what)
           return undefined
         }
         this.#subscribed(answered)
@@ -458,7 +458,7 @@ export class UpstreamLink implements Link {
 
   #subscribed({ refused, forOwner }: Answered): void {
     for (const [filter, code] of refused)
-      this.#host.limited(this, 'upstream-refused', `subscription to ${filter}: ${reasonCodeName(code)}`)
+      this.#host.notices.limited(this, 'upstream-refused', `subscription to ${filter}: ${reasonCodeName(code)}`)
     if (forOwner !== undefined) this.#answer(forOwner)
   }
 
@@ -466,7 +466,7 @@ export class UpstreamLink implements Link {
     const wrong = this.outbound.answered(now, packet)
     if (wrong === undefined) this.#host.markDirty(this)
     // Not with the packet id: each would be a reason of its own.
-    else this.#host.limited(this, 'upstream-limited', `${packetTypeName(packet.type)} for a packet id ${wrong}: ignored`)
+    else this.#host.notices.limited(this, 'upstream-limited', `${packetTypeName(packet.type)} for a packet id ${wrong}: ignored`)
   }
 
   /** Writes what there is for the far side. */

@@ -18,8 +18,9 @@ import type { Inbound } from './inbound.ts'
 import type { LinkHost } from './link-host.ts'
 import { afterLoss, afterMiss } from './redial.ts'
 import type { Target } from './target.ts'
-import { backoffMs, type KnownTarget, type Targets, versionName } from './targets.ts'
+import { backoffMs, type KnownTarget, type Targets } from './targets.ts'
 import { UpstreamLink, type UpstreamLinkOwner, type UpstreamLinkSettings } from './upstream-link.ts'
+import { UpstreamNotices } from './upstream-notices.ts'
 import { UpstreamStream } from './upstream-stream.ts'
 
 export interface UpstreamOptions {
@@ -57,13 +58,11 @@ export interface UpstreamParts {
 const PATIENCE_MS = 30_000
 /** Milliseconds between two attempts to reach the first address while connected to another. */
 const PROBE_MS = 30_000
-/** Reasons that are remembered for one link, so that each is said once. */
-const TOLD_MAX = 100
-
 /** The links to far sides: dials, streams and keep alive. Its outputs besides dials go to `StreamOutput`. */
 export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   readonly links = new Map<LinkId, UpstreamLink>()
   readonly held: ByteCount = { sum: 0 }
+  readonly notices: UpstreamNotices
   readonly #parts: UpstreamParts
   readonly #streams = new Map<ConnectionId, UpstreamStream>()
   #streamBytes = 0
@@ -81,6 +80,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
 
   constructor(parts: UpstreamParts, options: Partial<UpstreamOptions> = {}) {
     this.#parts = parts
+    this.notices = new UpstreamNotices(parts.notice)
     const { dialsPerSecond } = { ...DEFAULT_UPSTREAM, ...options }
     this.#dials = new DialQueue(dialsPerSecond, this.#timers)
     parts.memory.count('connections', () => this.#streamBytes + this.#remembered.sum)
@@ -89,9 +89,20 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
 
   /** Makes a link, which does nothing until its owner sends CONNECT. */
   open(now: Instant, settings: UpstreamLinkSettings, targets: Targets, owner: UpstreamLinkOwner): UpstreamLink {
-    const link = new UpstreamLink(--this.#lastLink, settings, targets, owner, now, this)
+    const link = new UpstreamLink(this.newLinkId(), settings, targets, owner, now, this)
     this.links.set(link.id, link)
     return link
+  }
+
+  /** Ids of links that are not the broker's are negative. */
+  newLinkId(): LinkId {
+    return --this.#lastLink
+  }
+
+  /** Forgets a link that its owner has ended. */
+  remove(link: UpstreamLink): void {
+    this.links.delete(link.id)
+    link.forget()
   }
 
   /** Says goodbye to all far sides. */
@@ -183,7 +194,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   wantStream(now: Instant, link: UpstreamLink): void {
     if (link.stream !== undefined || link.wanting) return
     link.changed(now, 'waiting')
-    this.#timers.arm(link.timer, now)
+    this.#timers.arm(link.timer, Math.max(now, link.retryAt))
   }
 
   end(now: Instant, link: UpstreamLink, goodbye: Disconnect | undefined): void {
@@ -211,16 +222,6 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
 
   backoff(link: UpstreamLink, failures: number): number {
     return backoffMs(link.targets.settings.backoff, failures, this.#parts.random)
-  }
-
-  dropped(link: UpstreamLink, reason: string, count = 1): void {
-    const { name: client } = link.settings
-    this.#parts.notice({ code: 'message-dropped', level: 'warn', client, peer: link.status.target, reason, count })
-  }
-
-  limited(link: UpstreamLink, code: 'upstream-refused' | 'upstream-limited', reason: string): void {
-    if (!isNew(link.told, `${link.status.target} ${reason}`)) return
-    this.#parts.notice({ code, level: 'warn', client: link.settings.name, peer: link.status.target, reason })
   }
 
   // --- Attempts
@@ -430,12 +431,9 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     }
     const isFirst = link.targets.settings.roundRobin || known === link.targets.all[0]
     if (!isFirst) stream.probeAt = now + PROBE_MS
-    link.failedWith.clear()
     link.accepted(now, connack)
     this.#watch(now, stream)
-    const session = connack.sessionPresent ? 'session continued' : 'new session'
-    const reason = `MQTT ${versionName(stream.version)}, ${session}`
-    this.#parts.notice({ code: 'upstream-up', level: 'info', client: link.settings.name, peer: stream.peer, reason })
+    this.notices.up(link, stream, connack.sessionPresent)
   }
 
   /** Ends the stream from our side. */
@@ -460,7 +458,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   /** The stream is gone, or was never opened. */
   #over(now: Instant, stream: UpstreamStream, ending: Ending): void {
     const { link, known, state } = stream
-    const { random, notice } = this.#parts
+    const { random } = this.#parts
     if (state === 'probing') {
       link.probe = undefined
       known.dialling--
@@ -471,9 +469,9 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     const { reason, wait } = state === 'up' ? afterLoss(now, stream, ending, random) : afterMiss(now, stream, ending, random)
     link.streamLost(now, reason)
     if (state === 'dialling') link.outbound.unreachable()
-    const isTold = state !== 'up' && !isNew(link.failedWith, `${stream.peer} ${reason}`)
-    if (!isTold) notice({ code: 'upstream-down', level: 'warn', client: link.settings.name, peer: stream.peer, reason })
-    if (link.connect !== undefined) this.#timers.arm(link.timer, now + wait)
+    this.notices.down(link, stream, reason)
+    link.retryAt = now + wait
+    if (link.connect !== undefined) this.#timers.arm(link.timer, link.retryAt)
     else this.#timers.disarm(link.timer)
   }
 
@@ -487,12 +485,4 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     stream.lastReceived = now
     this.#parts.output.resume(stream)
   }
-}
-
-/** Whether this is said for the first time. The set stays small, whatever far sides say. */
-function isNew(told: Set<string>, what: string): boolean {
-  if (told.has(what)) return false
-  if (told.size === TOLD_MAX) told.clear()
-  told.add(what)
-  return true
 }
