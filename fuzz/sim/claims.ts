@@ -15,6 +15,11 @@ export interface Published {
   acknowledged: boolean
   /** Copies of its datagram that reached the server; a stream has one. */
   arrived: number
+  /**
+   * No copy of it reached the server before a later message of its publisher on the same topic did: its publisher had given it up, by connecting
+   * again while it was on its way. To the server it is the later one.
+   */
+  overtaken: boolean
   /** Its publisher was told at least once that it is not taken. */
   refused: boolean
   /** It may have been, where the version of its publisher has no word for that: its acknowledgement says nothing. */
@@ -76,6 +81,9 @@ export interface Receiver {
   revives: boolean
 }
 
+/** Whose order counts: one publisher, topic and QoS. */
+const lineOf = ({ publisher, topic, qos }: Published): string => `${publisher} ${topic} ${qos}`
+
 /**
  * What the applications of a site did, and what follows from it that they may count on. This is the model against which the server is held: it
  * knows the promises of MQTT, and nothing of how they are kept.
@@ -83,6 +91,8 @@ export interface Receiver {
 export class Claims {
   readonly published = new Map<string, Published>()
   readonly receivers = new Map<string, Receiver>()
+  /** Number of the latest message that has reached the server, by its line. */
+  readonly #latest = new Map<string, number>()
   #count = 0
 
   /** Messages that were published so far. */
@@ -134,6 +144,7 @@ export class Claims {
       retain,
       acknowledged: false,
       arrived: 0,
+      overtaken: false,
       refused: false,
       refusedSilently: false,
       inBurst: false,
@@ -143,6 +154,14 @@ export class Claims {
     }
     this.published.set(one.text, one)
     return one
+  }
+
+  /** A copy of it reaches the server. */
+  arrive(one: Published): void {
+    const line = lineOf(one)
+    const latest = this.#latest.get(line) ?? -1
+    if (one.arrived++ === 0) one.overtaken = one.number < latest
+    this.#latest.set(line, Math.max(latest, one.number))
   }
 
   /** A datagram or a stream carries it to a receiver. */
@@ -218,14 +237,14 @@ export class Claims {
         return [...new Set(sent ?? got)].flatMap((text) => {
           const one = this.published.get(text)
           // What was refused, and comes again all the same, comes late.
-          if (one === undefined || one.qos < 1 || one.refused || one.refusedSilently || one.inBurst || turnedAway.has(text))
-            return []
+          if (one === undefined || one.qos < 1 || one.refused || one.refusedSilently || one.inBurst) return []
+          if (one.overtaken || turnedAway.has(text)) return []
           // So does what was dropped for want of room, and was said again because its acknowledgement was lost.
           // And what a receiver was not owed when it was said, but has subscribed to by the time that a copy comes.
           if ((one.resent || one.arrived > 1) && (dropped > 0 || !one.owed.has(id))) return []
           // A bridge may see first with a subscription what is retained.
           if (bridge && one.retain && (dropped > 0 || one.owed.get(id) !== forfeits)) return []
-          const line = `${one.publisher} ${one.topic} ${one.qos}`
+          const line = lineOf(one)
           const before = last.get(line) ?? -1
           last.set(line, Math.max(before, one.number))
           return one.number < before ? [`${id} got "${text}" after a later one of ${one.publisher} on ${one.topic}`] : []

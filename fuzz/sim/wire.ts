@@ -28,7 +28,7 @@ export class Wire implements Observer {
     if (isMalformed(message) || message.type !== MsgType.PUBLISH) return
     const one = this.#site.claims.published.get(textOf(message.data))
     if (one === undefined) return
-    one.arrived++
+    this.#site.claims.arrive(one)
     one.resent ||= message.dup
     this.#said.set(`${sensor.client.clientId} ${message.msgId}`, one)
   }
