@@ -42,6 +42,7 @@ import { SessionWills } from './session-wills.ts'
 import { Sessions } from './sessions.ts'
 import { ShareHandover } from './share-handover.ts'
 import { Shutdown } from './shutdown.ts'
+import { StoreWaiters } from './store-waiters.ts'
 import { type RequestResult, Subscriber } from './subscriber.ts'
 import { Looked } from './topic-tree.ts'
 
@@ -79,7 +80,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   readonly #ruleCheck: RuleCheck
   readonly #links = new Map<LinkId, ClientLink>()
   readonly #ready = new Fifo<ClientLink>()
-  #waiting: ClientLink[] = []
+  readonly #waiters = new StoreWaiters((link) => this.markReady(link))
   #recovery: Recovery | undefined
   #nextLinkId = 1
 
@@ -208,13 +209,15 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.#context.expiry.handleTimeout(now)
     this.#context.sweeps.handleTimeout(now)
     this.#requests.handleTimeout(now)
+    this.#waiters.handleTimeout(now)
     this.#context.router.sweep()
   }
 
   nextTimeout(): Instant | undefined {
     const clocks = this.#ruleCheck.isOver ? this.#clocks.next() : OVERDUE
     const { router, sweeps } = this.#context
-    const requests = router.isSweeping || !sweeps.isOver ? OVERDUE : this.#requests.next()
+    const waits = earliest(this.#requests.next(), this.#waiters.nextTimeout())
+    const requests = router.isSweeping || !sweeps.isOver ? OVERDUE : waits
     return earliest(earliest(this.#timers.next(), this.#pace.after(clocks)), earliest(this.#context.expiry.next(), requests))
   }
 
@@ -231,12 +234,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
 
   /** More records are durable: links that waited for them may have something to send. */
   handleDurable(): void {
-    const waiting = this.#waiting
-    this.#waiting = []
-    for (const link of waiting) {
-      link.waiting = false
-      this.markReady(link)
-    }
+    this.#waiters.wake()
   }
 
   /** One record of the replay; before `recover`. */
@@ -272,21 +270,23 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   awaitDurable(link: ClientLink): void {
-    if (link.waiting) return
-    link.waiting = true
-    this.#waiting.push(link)
+    this.#waiters.add(link)
+  }
+
+  noRoom(now: Instant): void {
+    this.#waiters.noRoom(now)
   }
 
   durable(): Lsn {
     return this.#context.store.durable
   }
 
-  recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full' {
-    return this.#exchanges.recordSent(session, message, packetId)
+  recordSent(now: Instant, session: Session, message: Publish, packetId: number): Lsn | 'full' {
+    return this.#exchanges.recordSent(now, session, message, packetId)
   }
 
-  mayTakePacketId(session: Session): boolean {
-    return this.#exchanges.mayTakePacketId(session)
+  mayTakePacketId(now: Instant, session: Session): boolean {
+    return this.#exchanges.mayTakePacketId(now, session)
   }
 
   dropIfVoid(now: Instant, session: Session, message: Publish, departed = false): 'valid' | 'dropped' | 'last' {

@@ -31,13 +31,13 @@ export interface LinkOwner {
   setWill(link: ClientLink, session: Session, will: Will | undefined): number
   /** The link has something to poll. */
   markReady(link: ClientLink): void
-  /** The next item waits for the store: mark the link ready when more is durable. */
+  /** The next item waits for the store: mark the link ready when more is durable, or when there may be room for its record. */
   awaitDurable(link: ClientLink): void
   durable(): Lsn
   /** Records the packet id under which a message is sent to a session. */
-  recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full'
+  recordSent(now: Instant, session: Session, message: Publish, packetId: number): Lsn | 'full'
   /** Whether the next QoS 1 message of this session can have a packet id; if not, a record must become durable first. */
-  mayTakePacketId(session: Session): boolean
+  mayTakePacketId(now: Instant, session: Session): boolean
   /** A message has left a queue for which publishers are paused. */
   drained(now: Instant, session: Session): void
   /** The memory of the session has changed: for example, nothing is queued any more. */
@@ -369,7 +369,7 @@ export class ClientLink implements Link {
         if (!this.#gateAhead(now, session)) return this.#wait()
         continue
       }
-      if (entry.qos === 1 && !this.#owner.mayTakePacketId(session)) return this.#wait()
+      if (entry.qos === 1 && !this.#owner.mayTakePacketId(now, session)) return this.#wait()
       this.#dequeue(now, session)
       const fate = this.#owner.dropIfVoid(now, session, entry.message)
       if (fate === 'last') return undefined
@@ -396,7 +396,7 @@ export class ClientLink implements Link {
       const sent = fate !== 'valid' || hook === undefined ? entry : hook.queued(session, entry)
       if (fate === 'valid' && sent !== undefined) {
         const packetId = session.freePacketId()
-        const lsn = this.#owner.recordSent(session, sent.message, packetId)
+        const lsn = this.#owner.recordSent(now, session, sent.message, packetId)
         if (lsn === 'full') return false
         const inflight = new Inflight(sent, packetId, lsn)
         session.depart(inflight)

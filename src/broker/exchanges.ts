@@ -13,6 +13,8 @@ export interface ExchangesOwner {
   fail(now: Instant, link: ClientLink, reasonCode: number, reason: string): void
   /** The store is full: nothing was recorded, and nothing may be acknowledged. */
   storeFull(now: Instant, link: ClientLink, what: string): void
+  /** The store is full: a message that waits for a record is looked at again later. */
+  noRoom(now: Instant): void
 }
 
 /** The packets that follow a QoS 1 or 2 PUBLISH, in both directions [5.0 section 4.3]. */
@@ -115,16 +117,21 @@ export class Exchanges {
   }
 
   /** Records the packet id under which a QoS 2 message is sent to a session. */
-  recordSent(session: Session, message: Publish, packetId: number): Lsn | 'full' {
+  recordSent(now: Instant, session: Session, message: Publish, packetId: number): Lsn | 'full' {
     if (!session.persistent || message.id === 0) return 0
-    return this.#context.store.append({ type: 'sent', key: session.key, id: message.id, packetId })
+    return this.#appendSent(now, session, message.id, packetId)
   }
 
   /** Whether the next QoS 1 message of this session can have a packet id; if not, a record must become durable first. */
-  mayTakePacketId(session: Session): boolean {
+  mayTakePacketId(now: Instant, session: Session): boolean {
     if (session.kind !== 'sn' || !session.persistent) return true
-    const { store } = this.#context
-    return session.mayTakePacketId(store.durable, (packetId) => store.append({ type: 'sent', key: session.key, id: 0, packetId }))
+    return session.mayTakePacketId(this.#context.store.durable, (packetId) => this.#appendSent(now, session, 0, packetId))
+  }
+
+  #appendSent(now: Instant, { key }: Session, id: number, packetId: number): Lsn | 'full' {
+    const lsn = this.#context.store.append({ type: 'sent', key, id, packetId })
+    if (lsn === 'full') this.#owner.noRoom(now)
+    return lsn
   }
 
   /** The in-flight window is full, and messages are queued: reports it. */

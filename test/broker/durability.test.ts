@@ -218,6 +218,65 @@ test('a QoS 2 message that its receiver refuses stays in flight while that canno
   expect(again.poll()).toEqual(['CONNACK present', 'a=x q2 #1 dup'])
 })
 
+/** Links that the broker wants to be polled, since this was asked last. */
+function readyLinks({ broker }: TestBroker): number[] {
+  const found: number[] = []
+  for (let link = broker.nextReadyLink(); link !== undefined; link = broker.nextReadyLink()) found.push(link)
+  return found
+}
+
+/** Nothing else is on its way to the disk, so that no commit reminds the broker. */
+test('a QoS 2 message whose packet id found no room is sent soon after there is room', () => {
+  const { world, p, s } = gated()
+  const store = world.store as DelayedStore
+  p.publish('a', 'x', 2, 5)
+  store.refuse = true
+  world.commit()
+  expect([p.poll(), s.poll()]).toEqual([['PUBREC #5'], []])
+  world.advance(10_000)
+  expect(s.poll()).toEqual([])
+  store.refuse = false
+  readyLinks(world)
+  world.advance(1000)
+  expect(readyLinks(world)).toEqual([s.link.id])
+  expect(s.poll()).toEqual([])
+  world.commit()
+  // Each attempt has taken a packet id.
+  expect(s.poll()).toEqual([expect.stringMatching(/^a=x q2 #\d+$/)])
+  expect(world.broker.nextTimeout()).toBeUndefined()
+})
+
+test('the same of the message ids of QoS 1 that are recorded ahead for a sensor', () => {
+  const world = new TestBroker({}, new DelayedStore())
+  const store = world.store as DelayedStore
+  const p = world.connect('p', PERSISTENT)
+  const sensor = world.connect('sensor', PERSISTENT, 'sn')
+  sensor.subscribe('a', 1)
+  world.commit()
+  sensor.poll()
+  let sent = 0
+  const next = (): string | undefined => {
+    store.refuse = false
+    p.publish('a', `${++sent}`, 1, 5)
+    world.commit()
+    store.refuse = true
+    const got = sensor.poll().at(-1)
+    if (got !== undefined) sensor.ack(4, Number(/#(\d+)/.exec(got)?.[1]))
+    return got
+  }
+  // Those with their ids recorded ahead leave while the store is full.
+  while (next() !== undefined) expect(sent).toBeLessThan(100)
+  world.advance(5000)
+  expect(sensor.poll()).toEqual([])
+  store.refuse = false
+  readyLinks(world)
+  world.advance(1000)
+  expect(readyLinks(world)).toEqual([sensor.link.id])
+  sensor.poll()
+  world.commit()
+  expect(sensor.poll()).toEqual([`a=${sent} q1 #${sent}`])
+})
+
 test('the end of a session that a full store was not told of is told before the next one begins', () => {
   const { world } = gated()
   const store = world.store as DelayedStore
