@@ -11,6 +11,7 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
     'test/interop/full-disk.test.ts',
     'test/interop/benchmarks.test.ts',
   ],
+  gcc: ['test/examples/sensor-c.test.ts'],
   sqlite3: ['test/interop/store-copies.test.ts', 'test/interop/store-strangers.test.ts'],
   chromium: ['test/console/console.test.ts'],
   prlimit: ['test/interop/access.test.ts', 'test/interop/full-disk.test.ts'],
