@@ -248,7 +248,7 @@ function logStart(log: Logger, running: Running): void {
     config.snListeners.every(isLocalSn)
   ) {
     log.info(
-      'To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
+      'To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file and --sn-username, or --allow-anonymous',
     )
   }
   log.info({ memoryLimit: memory.limit }, memory.told)
@@ -287,7 +287,9 @@ function whoMayConnect(listener: ListenerConfig): string {
 }
 
 function logSensorPort(log: Logger, config: Config, listener: SnListenerConfig, sn: ListeningSn): void {
-  const level = sensorsAreOpen(config) && listener.device === undefined && !isLocalSn(listener) ? 'warn' : 'info'
+  // Nobody opens a port to the network for no sensor at all: a password file has left them without a user.
+  const deservesAttention = sensorsAreOpen(config) || hasNoSensors(config)
+  const level = deservesAttention && listener.device === undefined && !isLocalSn(listener) ? 'warn' : 'info'
   const where = `MQTT-SN gateway ${config.gatewayId} on ${sn.url}`
   log[level]({ sn }, `${where}: ${whichSensorsMayConnect(config, listener)} (change with ${listener.origin})`)
   if (sn.broadcasts === undefined) return
@@ -298,9 +300,13 @@ function logSensorPort(log: Logger, config: Config, listener: SnListenerConfig, 
 
 const isLocalSn = ({ device, host }: SnListenerConfig): boolean => device === undefined && isLoopback(host)
 
+/** True if no sensor can connect, because none has a user. */
+const hasNoSensors = (config: Config): boolean =>
+  !sensorsAreOpen(config) && !config.loginHook && (config.snUsers ?? config.snUsername) === undefined
+
 function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): string {
   const reach = isLocalSn(listener) ? 'on this machine' : 'that can reach it'
-  const { snUsers, snUsername, qosM1, qosM1Username, forwarders } = config
+  const { qosM1, qosM1Username, forwarders } = config
   if (sensorsAreOpen(config)) {
     const but = [qosM1 === false && 'no QoS -1', forwarders === false && 'no forwarders'].filter((what) => what !== false)
     return `sensors ${reach} may connect${but.length === 0 ? '' : ` (${but.join(', ')})`}`
@@ -308,7 +314,7 @@ function whichSensorsMayConnect(config: Config, listener: SnListenerConfig): str
   // Ruling A31: sensors cannot authenticate.
   const sensors = config.loginHook
     ? 'sensors that the hook authenticate lets in may connect (hooks)'
-    : (snUsers ?? snUsername) === undefined
+    : hasNoSensors(config)
       ? 'no sensor may connect, because no user is configured for any (sn_users, sn_username)'
       : `sensors ${reach} with a user may connect (sn_users, sn_username)`
   const anybody = qosM1 !== false && qosM1Username !== undefined ? `as ${qosM1Username}` : 'no'

@@ -40,7 +40,7 @@ test('the start says what listens, who may connect, where the state is, and how 
     'info MQTT broker on tcp://127.0.0.1:1883: any client on this machine may connect without a password (allow_anonymous) (change with --host, --port)',
     'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: sensors on this machine may connect (change with --sn-host, --sn-port)',
     'info HTTP on http://127.0.0.1:1885: console, metrics, health and API (change with --http-port, --http false)',
-    'info To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file (see roost passwd), or --allow-anonymous',
+    'info To open it to others: --host 0.0.0.0 --sn-host 0.0.0.0 with --password-file and --sn-username, or --allow-anonymous',
     'info Memory for clients: 1 B',
     'info State is kept in /srv/roost-data, SQLite 3.50.0 (change with --data-dir, or --memory to keep nothing)',
     'info SIGTERM: stopping',
@@ -64,6 +64,12 @@ test('with passwords: who may connect, and that sensors may not', async () => {
     'info MQTT broker on tcp://0.0.0.0:1883: clients with a password (password_file) may connect (change with --host, --port)',
     'info MQTT-SN gateway 1 on udp://127.0.0.1:1884: no sensor may connect, because no user is configured for any (sn_users, sn_username); QoS -1: no (qos_m1_username), forwarders: no (forwarders) (change with --sn-host, --sn-port)',
   ])
+})
+
+test('a port for sensors that is open to the network and admits none is a warning', async () => {
+  const flags = { host: '0.0.0.0', sn_host: '0.0.0.0', password_file: '/srv/passwords' }
+  expect((await told(settled(flags)))[1]).toMatch(/^warn .* no sensor may connect, because no user is configured for any/)
+  expect((await told(settled({ ...flags, sn_username: 'sensors' })))[1]).toMatch(/^info .* sensors that can reach it with a user/)
 })
 
 test('programs find the addresses in fields', async () => {
