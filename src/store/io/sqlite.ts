@@ -77,7 +77,8 @@ function fromPackage(): Open {
 
 /** npm leaves the package out with --omit=optional or if it cannot be built, and its binary with --ignore-scripts. */
 function remedy({ code }: { code?: string }): string {
-  if (code === 'MODULE_NOT_FOUND') return 'install better-sqlite3 (npm install without --omit=optional)'
+  if (code === 'MODULE_NOT_FOUND')
+    return 'install better-sqlite3 (npm install without --omit=optional; to compile it: python3, make, g++; npm ci --foreground-scripts says why it failed)'
   return 'build the binary of better-sqlite3 for this Node.js (npm rebuild better-sqlite3)'
 }
 
