@@ -120,7 +120,7 @@ upstream:
     ['upstream: {targets: "mqtt://127.0.0.1:1883"}\nport: 1883', 'mqtt://127.0.0.1:1883 is a listener of this Roost itself'],
     ['upstream: {targets: "mqtt://localhost"}\nhost: 0.0.0.0\nport: 1883\nallow_anonymous: true', 'is a listener of this Roost'],
     ['upstream: {targets: mqtt://a}\nprotocol: websockets', 'there is none of with upstream: set port too'],
-    ['gateway_topic_ids: 9-1', 'gateway_topic_ids: expected a range of topic ids from 1 to 65534'],
+    ['gateway_topic_ids: 9-1', 'gateway_topic_ids: expected a range of topic ids within 1-65534'],
     ['gateway_topic_ids: 1-65535', 'gateway_topic_ids: expected a range'],
     ['gateway_topic_ids: 0-5', 'gateway_topic_ids: expected a range'],
     ['gateway_topic_ids: 5', 'gateway_topic_ids: expected a range'],

@@ -218,7 +218,7 @@ export const topicIdRange: Kind<{ readonly from: number; readonly to: number }, 
       return { from, to }
     })
     .refine(({ from, to }) => from >= 1 && from <= to && to <= 0xfffe),
-  expected: 'a range of topic ids from 1 to 65534 like 1025-9000',
+  expected: 'a range of topic ids within 1-65534 like 1025-9000',
   placeholder: 'from-to',
 }
 
