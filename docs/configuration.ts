@@ -1,11 +1,12 @@
 import { FIXED, fixedKeys } from '../src/config/fixed.ts'
 import { BRIDGE_OPTIONS, bridgeKeys } from '../src/config/options/bridges.ts'
 import { OPTION_GROUPS } from '../src/config/options/kinds.ts'
+import { UPSTREAM_OPTIONS, upstreamKeys } from '../src/config/options/upstream.ts'
 import { type Option, options, snEntryKey } from '../src/config/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
-  const lists = [LISTENERS, bridges(), FILTERS, TYPES]
+  const lists = [LISTENERS, bridges(), upstream(), FILTERS, TYPES]
   return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), ...lists, MOSQUITTO, TOPICS, SENSORS].join('\n')
 }
 
@@ -119,6 +120,31 @@ Each needs \`name\`, \`addresses\` and \`topics\`. A topic is a text as in mosqu
 \`""\` for an empty one; or a map with the keys \`pattern\`, \`direction\`, \`qos\`, \`local_prefix\` and
 \`remote_prefix\`. Keys may begin with \`bridge_\`, and Mosquitto's other names for them are accepted, too
 (\`address\`, \`clientid\`, \`username\`, \`password\`, \`topic\`).
+`
+
+const UPSTREAM = `## In front of a cluster
+
+With \`upstream\` in the file, the sessions, subscriptions and messages of sensors are at a cluster of other MQTT brokers, and
+Roost is the gateway in front of it, as are any number of others:
+
+    upstream:
+      targets: [mqtts://a.example.org, mqtts://b.example.org]
+      username: "%u"
+      password_file: cluster.password
+    gateway_id: 2
+    gateway_topic_ids: 9001-17000
+
+\`--upstream\`, which may be repeated, names the targets on the command line, in place of those of the file. There is no
+listener for MQTT clients then unless \`port\`, \`host\`, \`socket_path\` or \`listeners\` asks for one; the embedded broker
+behind it has \`$SYS\`, and the sessions of its own clients and of bridges, but nothing of the sensors. What the
+cluster lets a sensor do is the cluster's decision: \`acl_file\`, \`types\`, \`filters\` and hooks do not apply to messages
+of sensors.
+
+Gateways between which sensors move need the same \`upstream\`, \`predefined_topics\` and \`sn_users\`, each its own
+\`gateway_id\`, and ranges of \`gateway_topic_ids\` that do not overlap. With the default, all ids, one gateway may take an id that a
+sensor has learnt at another for the topic that it has itself given this number, so the default is for one gateway.
+After the range of a gateway was changed, its sensors register their topics again; do not give a gateway a range that another one
+has had while its sensors are still about.
 `
 
 const FILTERS = `## Filters by content
@@ -243,6 +269,14 @@ function snKeys(snListener: 'own' | 'inherits'): string {
 function section(group: Option['group']): string {
   const rows = options.filter((option) => option.group === group).map(row)
   return `## ${group}\n\n| key | flag | default | values | |\n|---|---|---|---|---|\n${rows.join('\n')}\n`
+}
+
+function upstream(): string {
+  const rows = upstreamKeys.map((key) => {
+    const { default: byDefault, expected, about } = UPSTREAM_OPTIONS[key]
+    return `| \`${key}\` | ${byDefault === undefined ? 'none' : code(String(byDefault))} | ${expected} | ${about} |`
+  })
+  return `${UPSTREAM}\n| key | default | values | |\n|---|---|---|---|\n${rows.join('\n')}\n`
 }
 
 function bridges(): string {

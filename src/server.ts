@@ -23,12 +23,14 @@ import type { LinkId } from './mqtt/link.ts'
 import { ReasonCode } from './mqtt/reason-codes.ts'
 import type { ConnectionOutput } from './mqtt/stream-output.ts'
 import type { StreamTap } from './mqtt/stream-tap.ts'
-import type { Traffic } from './mqtt/traffic.ts'
 import { Presence, type PresenceOptions } from './presence/presence.ts'
 import { type ClockReading, StoreClock } from './store/clock.ts'
 import type { GatewayRecord, Store, StoreRecord, WallClock } from './store/store.ts'
+import { sysFigures } from './sys-figures.ts'
 import type { BridgeOptions } from './upstream/bridge-options.ts'
 import { Bridges } from './upstream/bridges.ts'
+import type { SensorUpstreamOptions } from './upstream/sensors/options.ts'
+import { SensorUpstream } from './upstream/sensors/sensor-upstream.ts'
 import { type DialOutput, Upstream, type UpstreamOptions } from './upstream/upstream.ts'
 
 export interface ServerOptions {
@@ -56,6 +58,8 @@ export interface ServerOptions {
   /** Links to far sides; none if absent. */
   readonly upstream?: Partial<UpstreamOptions>
   readonly bridges?: readonly BridgeOptions[]
+  /** Sensors have their sessions at a cluster instead of the broker here. */
+  readonly sensors?: SensorUpstreamOptions | undefined
   /** Keeps figures of each sensor, 64 bytes each: `Sensors.figuresOf`. */
   readonly sensorFigures?: boolean
   /** Called at every update of the topics under `$SYS`. */
@@ -161,6 +165,8 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   readonly upstream: Upstream | undefined
   /** Undefined if none is configured. */
   readonly bridges: Bridges | undefined
+  /** Undefined if sensors have their sessions here. */
+  readonly sensors: SensorUpstream | undefined
   /** Clients that are part of this process. */
   readonly local = new LocalLinks()
   /** Undefined if no topic has a type. */
@@ -222,14 +228,16 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.connections = new Connections(this.broker, options.connections ?? {}, notice, memory)
     this.connections.figures = this.clientFigures
     const { output } = this.connections
-    const { bridges = [] } = options
-    const needsUpstream = bridges.length > 0 || options.upstream !== undefined
-    this.upstream = needsUpstream ? new Upstream({ output, notice, random, memory }, options.upstream) : undefined
+    const { bridges = [], sensors } = options
+    const needsUpstream = bridges.length > 0 || sensors !== undefined || options.upstream !== undefined
+    const links = options.upstream ?? sensors
+    this.upstream = needsUpstream ? new Upstream({ output, notice, random, memory }, links) : undefined
     const { maxTopicLevels = DEFAULT_LIMITS.maxTopicLevels } = options.broker ?? {}
     const host = { uplink: this.broker, notice, maxTopicLevels, ...bridgeView(this.broker) }
     this.bridges = this.upstream && new Bridges(bridges, this.upstream, host)
     const gateway = { ...options.gateway, events: hooks?.events }
-    this.gateway = new Gateway(gateway, this.broker, store, clock, notice, random, memory)
+    this.sensors = sensors && new SensorUpstream(sensors, this.upstream!, store)
+    this.gateway = new Gateway(gateway, this.sensors ?? this.broker, store, clock, notice, random, memory)
     this.#presence = new Presence(options.presence ?? {}, {
       sensors: this.gateway.sensors,
       live: this.broker.live,
@@ -261,8 +269,10 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   replay(records: Iterable<StoreRecord> = this.#store.replay()): void {
     for (const record of records) {
       this.#clock.apply(record)
-      if (isGatewayRecord(record)) this.gateway.apply(record)
-      else if (record.type !== 'clock') this.broker.apply(record)
+      if (isGatewayRecord(record)) {
+        this.sensors?.apply(record)
+        this.gateway.apply(record)
+      } else if (record.type !== 'clock') this.broker.apply(record)
     }
   }
 
@@ -313,6 +323,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       case 'durable':
         this.broker.handleDurable()
         this.gateway.durable(now)
+        this.sensors?.handleDurable()
         return
       case 'clock':
         this.#clock.look(now, input.reading)
@@ -354,6 +365,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.broker.handleTimeout(now)
     this.upstream?.handleTimeout(now)
     this.bridges?.handleTimeout(now)
+    this.sensors?.handleTimeout(now)
     this.#presence.handleTimeout(now)
     if (this.#sysDue !== undefined && this.#sysDue <= now) this.#publishSys(now)
   }
@@ -361,7 +373,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
   nextTimeout(): Instant | undefined {
     const { connections, gateway, broker } = this
     const streams = earliest(connections.nextTimeout(), gateway.nextTimeout())
-    const own = earliest(this.#presence.nextTimeout(), this.#sysDue)
+    const own = earliest(earliest(this.#presence.nextTimeout(), this.#sysDue), this.sensors?.nextTimeout())
     const inside = earliest(broker.nextTimeout(), earliest(this.upstream?.nextTimeout(), this.bridges?.nextTimeout()))
     return earliest(earliest(streams, inside), own)
   }
@@ -437,38 +449,7 @@ export class Server implements Machine<ServerInput, ServerOutput> {
 
   /** The totals of this moment, as the topics under `$SYS` have them. */
   figures(): SysFigures {
-    const { broker } = this
-    const { stats, sessions, retained } = broker
-    const streams = this.connections.traffic
-    const datagrams = this.gateway.traffic
-    const sum = (of: (traffic: Traffic) => number): number => of(streams) + of(datagrams)
-    const waiting = broker.sessions.waiting()
-    const shared = broker.sharedSubscriptionCount
-    return {
-      clients: {
-        connected: sessions.connected,
-        disconnected: sessions.size - sessions.connected,
-        maximum: sessions.mostConnected,
-        expired: stats.sessionsExpired,
-      },
-      sockets: streams.opened,
-      connects: stats.connected + stats.refused,
-      messages: { received: sum((of) => of.packetsReceived), sent: sum((of) => of.packetsSent) },
-      publishes: {
-        received: stats.publishReceived,
-        sent: sum((of) => of.publishSent),
-        dropped: stats.publishDropped + sum((of) => of.publishDropped),
-      },
-      publishBytes: { received: sum((of) => of.publishBytesReceived), sent: sum((of) => of.publishBytesSent) },
-      bytes: { received: sum((of) => of.bytesReceived), sent: sum((of) => of.bytesSent) },
-      retained: retained.count,
-      stored: { messages: waiting.messages + retained.count, bytes: waiting.bytes + retained.bytes },
-      subscriptions: { plain: broker.subscriptionCount - shared, shared },
-      notices: this.notices,
-      memory: { limit: this.memory.limits.memoryLimit, used: this.memory.byCategory() },
-      sensors: this.gateway.sensors.counts,
-      process: this.#processFigures(),
-    }
+    return sysFigures(this, this.#processFigures())
   }
 
   /** Counts what a notice says of a client. */
@@ -492,6 +473,10 @@ export class Server implements Machine<ServerInput, ServerOutput> {
       else if (this.bridges?.linkReady(now, link) !== true) local.linkReady(link)
     }
     if (this.upstream?.drain(now) === true) any = true
+    for (let link = this.sensors?.nextReadyLink(); link !== undefined; link = this.sensors?.nextReadyLink()) {
+      any = true
+      gateway.linkReady(now, link)
+    }
     broker.takeQueued()
     return any
   }

@@ -58,7 +58,8 @@ const MAY_IMPORT: Readonly<Record<string, readonly string[]>> = {
   access: ['base', 'store', 'mqtt', 'broker', 'config'],
   presence: ['base', 'broker', 'gateway'],
   trace: ['base', 'mqtt', 'mqttsn', 'gateway'],
-  'server.ts': ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'upstream', 'presence'],
+  'sys-figures.ts': ['base', 'mqtt', 'broker', 'gateway'],
+  'server.ts': ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'upstream', 'presence', 'sys-figures.ts'],
   http: ['base', 'store', 'mqtt', 'mqttsn', 'broker', 'gateway', 'upstream', 'config', 'access', 'trace', 'server.ts'],
   process: [
     'base',

@@ -175,7 +175,7 @@ export const gatewayOptions = (setup: Setup): Partial<GatewayOptions> => ({
   wakeMessages: setup.wakeMessages,
   wakeBytes: setup.wakeBytes,
   topicsPerClient: setup.topicsPerClient,
-  lastTopicId: setup.lastTopicId,
+  topicIds: { from: 0x0401, to: setup.lastTopicId },
   register: setup.register,
   roam: setup.roam,
   strictSleep: setup.strictSleep,

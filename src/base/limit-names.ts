@@ -6,6 +6,7 @@ export const LIMIT_NAMES = [
   'ban_after',
   'ban_file',
   'connect_timeout_seconds',
+  'gateway_topic_ids',
   'max_conditions',
   'max_conditions_per_session',
   'max_connect_packet_size',

@@ -122,8 +122,9 @@ function goneFlags(command: Command): string[] {
   })
 }
 
-function flagOption({ flag, placeholder, about, group, default: byDefault, common }: Option): FlagOption {
+function flagOption({ flag, placeholder, about, group, default: byDefault, common, repeated }: Option): FlagOption {
   const option = new FlagOption(placeholder === undefined ? flag : `${flag} <${placeholder}>`, about)
+  if (repeated === true) option.argParser((value: string, before?: string[]) => [...(before ?? []), value])
   return (byDefault === undefined || byDefault === false ? option : option.default(byDefault))
     .hideHelp(common !== true)
     .helpGroup(`${group}:`)

@@ -239,6 +239,10 @@ function logStart(log: Logger, running: Running): void {
     )
   }
   for (const [i, listening] of sn.entries()) logSensorPort(log, config, config.snListeners[i]!, listening)
+  if (config.upstream !== undefined) {
+    const { targets, targetsOrigin } = config.upstream
+    log.info({ upstream: targets }, `Sensors have their sessions at ${targets.join(', ')} (change with ${targetsOrigin})`)
+  }
   if (http !== undefined)
     log.info({ http }, `HTTP on ${http.url}: console, metrics, health and API (change with --http-port, --http false)`)
   if (

@@ -1,7 +1,6 @@
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
 import { topicFilterError } from '../mqtt/topics.ts'
-import { parseTarget, type Target, type TlsClientOptions } from '../upstream/target.ts'
 import { type BridgeTopic, type Direction, localFilter, remoteFilter } from '../upstream/topic-map.ts'
 import { type Given, given, inWords } from './config.ts'
 import {
@@ -14,6 +13,7 @@ import {
   WITHOUT_COUNTERPART,
 } from './options/bridges.ts'
 import { nameOf } from './options.ts'
+import { refuseWithout, resolveTargets, restartTimeout } from './targets.ts'
 
 /** One value as written, and its place. */
 export interface Written {
@@ -65,12 +65,12 @@ function resolveBridge(at: string, path: string, pairs: readonly WrittenPair[]):
   for (const key of ['name', 'addresses'] as const)
     if (!values.has(key)) throw new StartError(`${origin}: expected ${key}, got none`)
   if (topics.length === 0) throw new StartError(`${origin}: expected topics, got none`)
-  refuseContradictions(values, origin)
+  refuseContradictions(values)
   const settings = Object.fromEntries(
     bridgeKeys.map((key) => [nameOf(key), values.has(key) ? values.get(key)!.value : BRIDGE_OPTIONS[key].default]),
   ) as unknown as BridgeValues
   const bridge = { ...settings, topics, origin }
-  bridgeTargets(bridge, values.get('addresses')!.origin)
+  resolveTargets(bridge, values.get('addresses')!.origin)
   return bridge
 }
 
@@ -96,55 +96,13 @@ const NEEDS: readonly (readonly [BridgeKey, ...BridgeKey[]])[] = [
   ['password_file', 'remote_username'],
 ]
 
-function refuseContradictions(values: ReadonlyMap<BridgeKey, Given>, origin: string): void {
-  for (const [key, ...needed] of NEEDS) {
-    const found = values.get(key)
-    if (found !== undefined && !needed.some((other) => values.has(other)))
-      throw new StartError(`${found.origin}: needs ${needed.join(' or ')} too`)
-  }
+function refuseContradictions(values: ReadonlyMap<BridgeKey, Given>): void {
+  refuseWithout(values, NEEDS)
   const [password, file] = [values.get('remote_password'), values.get('password_file')]
   if (password !== undefined && file !== undefined)
     throw new StartError(`${password.origin}: excludes ${file.origin}; leave one of them out`)
-  const [base = 0, cap = base] = String(values.get('restart_timeout')?.value ?? '1 60')
-    .split(/ +/)
-    .map(Number)
-  if (base < 1 || cap < base)
-    throw new StartError(
-      `${values.get('restart_timeout')?.origin ?? origin}: expected at least 1, and a cap that is not below the base`,
-    )
-}
-
-/** TLS keys, one of which makes an address that is not a URL use TLS. */
-const TLS_KEYS = ['cafile', 'capath', 'certfile', 'keyfile', 'alpn'] as const
-
-/** Returns the addresses of a bridge. @throws StartError that begins with `origin` */
-export function bridgeTargets(bridge: BridgeValues, origin: string): Target[] {
-  const tls: TlsClientOptions = Object.fromEntries(
-    (['cafile', 'capath', 'certfile', 'keyfile', 'alpn', 'insecure', 'tlsVersion'] as const).flatMap((key) =>
-      bridge[key] === undefined ? [] : [[key, bridge[key]]],
-    ),
-  )
-  const isSecure = TLS_KEYS.some((key) => bridge[key] !== undefined) || bridge.insecure
-  const targets = bridge.addresses.map((written) => {
-    const target = parseTarget(asUrl(written, bridge.protocol, isSecure), tls)
-    if (typeof target === 'string') throw new StartError(`${origin}: ${target}`)
-    return bridge.bindAddress === undefined ? target : { ...target, localAddress: bridge.bindAddress }
-  })
-  const plain = targets.find((target) => target.tls === undefined)
-  if (isSecure && plain !== undefined)
-    throw new StartError(`${origin}: ${plain.url} does not use TLS, but there are keys for TLS: write mqtts:// or wss://`)
-  return targets
-}
-
-/** `host`, `host:1883`, `[::1]:1883` and `::1` as in mosquitto.conf. */
-function asUrl(written: string, protocol: BridgeValues['protocol'], isSecure: boolean): string {
-  if (written.includes('://')) return written
-  const isBareIpv6 = /^[0-9a-f:.]*:[0-9a-f:.]*:[0-9a-f:.]*$/i.test(written)
-  const host = isBareIpv6 ? `[${written}]` : written
-  const hasPort = /[^:\]]:\d+$|\]:\d+$/.test(host)
-  const authority = hasPort ? host : `${host}:1883`
-  if (protocol === 'websockets') return `${isSecure ? 'wss' : 'ws'}://${authority}/mqtt`
-  return `${isSecure ? 'mqtts' : 'mqtt'}://${authority}`
+  const restart = values.get('restart_timeout')
+  if (restart !== undefined) restartTimeout(String(restart.value), restart.origin)
 }
 
 // --- Topics
@@ -219,10 +177,10 @@ function refuseInvalidTopic(topic: BridgeTopic, origin: string): void {
 
 // --- All of them
 
-const placed = (at: string, path: string): string => (at === '' ? path : `${at}: ${path}`)
+export const placed = (at: string, path: string): string => (at === '' ? path : `${at}: ${path}`)
 
 /** `localClientid`, as a program writes it, is `local_clientid`. */
-const snake = (key: string): string => key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
+export const snake = (key: string): string => key.replaceAll(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)
 
 /** Returns the bridges that a program describes by objects, whose keys may be written either way. @throws StartError */
 export function bridgesOfObjects(given: unknown): BridgeConfig[] {

@@ -5,6 +5,7 @@ import type { PredefinedTopicTable } from '../gateway/gateway-options.ts'
 import type { BridgeConfig } from './options/bridges.ts'
 import { HTTP_OPTIONS } from './options/http.ts'
 import type { Kind } from './options/kinds.ts'
+import type { UpstreamConfig } from './options/upstream.ts'
 import {
   flagOf,
   type ListenerSettings,
@@ -21,16 +22,18 @@ import {
  * The complete configuration. Paths are absolute, or relative to the working directory. Settings that listeners can
  * override apply here to the gateway; for MQTT clients only those in `listeners` count.
  */
-export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics'> & {
+export type Config = Omit<Settings, 'config' | 'testConfig' | 'predefinedTopics' | 'upstream'> & {
   /** In the order of the file. If several tables match a client and define the same id, the last one wins. */
   readonly predefinedTopics: readonly PredefinedTopicTable[]
   /** In the order of the file: of those that match a topic, the first applies. */
   readonly types: readonly TypeDefinition[]
   /** Conditions of subscriptions, the first that fits counts; none if absent. */
   readonly filters?: readonly FilterSetting[]
-  /** At least one. */
+  /** At least one, except with `upstream`. */
   readonly listeners: readonly ListenerConfig[]
   readonly bridges: readonly BridgeConfig[]
+  /** The cluster at which sensors have their sessions; absent: they are here. */
+  readonly upstream?: UpstreamConfig | undefined
   /** At least one. */
   readonly snListeners: readonly SnListenerConfig[]
   /** As of an MQTT listener: sensors are asked about, too. */
@@ -137,7 +140,13 @@ export function resolveConfig(
   if (flags.has('socket_path')) for (const key of ADDRESS_KEYS) merged.delete(key)
   if (flags.has('sn_device')) for (const key of SN_ADDRESS_KEYS) merged.delete(key)
   else if (flags.has('sn_host') || flags.has('sn_port')) merged.delete('sn_device')
-  const { config: _, testConfig: __, predefinedTopics: ___, ...settings } = valuesOf(options, merged) as unknown as Settings
+  const {
+    config: _,
+    testConfig: __,
+    predefinedTopics: ___,
+    upstream: ____,
+    ...settings
+  } = valuesOf(options, merged) as unknown as Settings
   const listeners = resolveListeners(merged, entries, hasHooks)
   refuseIdle(merged, entries, listeners)
   refuseIdleHttp(merged)
@@ -169,11 +178,17 @@ function resolveListeners(merged: Layer, entries: readonly ListenerLayer[], hasH
     name: undefined,
     own: new Map(listenerOptions.flatMap(({ key }) => (merged.has(key) ? [[key, merged.get(key)!]] : []))),
   }
-  const wanted = entries.length === 0 || merged.has('host') || merged.has('port') || merged.has('socket_path')
+  // A gateway in front of a cluster has none by default.
+  const byItself = entries.length === 0 && !merged.has('upstream')
+  const wanted = byItself || merged.has('host') || merged.has('port') || merged.has('socket_path')
   const orphan = listenerOptions.find(({ key, listener }) => listener === 'own' && merged.has(key))
   if (!wanted && orphan !== undefined) {
     const { origin } = merged.get(orphan.key)!
-    throw new StartError(`${origin}: applies to the default listener, which listeners replaces: move it there, or set port too`)
+    const why =
+      entries.length === 0
+        ? 'which there is none of with upstream: set port too'
+        : 'which listeners replaces: move it there, or set port too'
+    throw new StartError(`${origin}: applies to the default listener, ${why}`)
   }
   const names = new Map<string, string>()
   const places = new Map<string, string>()

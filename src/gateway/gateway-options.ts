@@ -2,6 +2,7 @@ import type { Network } from '../base/networks.ts'
 import type { ClientEvents } from '../mqtt/client-events.ts'
 import type { PortSettings } from './ports/port-settings.ts'
 import type { RouteKey } from './ports/route.ts'
+import type { TopicIdRange } from './topics/registry.ts'
 
 /** A table of predefined topic ids [1.2 section 6.5], and the clients that it applies to. */
 export interface PredefinedTopicTable {
@@ -55,8 +56,11 @@ export interface GatewayOptions {
   readonly topicsPerClient: number
   /** Maximum number of levels of a topic name, as the broker has it; no limit by default. */
   readonly maxTopicLevels?: number
-  /** The highest topic id; 0xFFFE by default. Tests lower it to exhaust the ids quickly. */
-  readonly lastTopicId?: number
+  /**
+   * The normal topic ids of this gateway; 0x0401 to 0xFFFE by default. Where sensors move between gateways, ranges must not overlap: an
+   * id of another gateway is unknown here then, and does not mean another topic.
+   */
+  readonly topicIds?: TopicIdRange
   /** Maximum length of a client id in octets (ruling A22). */
   readonly maxClientIdLength: number
   /** In-flight window: maximum number of unacknowledged QoS 1 and 2 messages to a client (ruling A15). */

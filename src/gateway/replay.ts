@@ -38,7 +38,7 @@ export class Replay {
     this.#clients = clients
     this.#host = host
     this.#uplink = uplink
-    this.#topicIds = new TopicRegistry(host.options.lastTopicId)
+    this.#topicIds = new TopicRegistry(host.options.topicIds)
   }
 
   /** Applies one record of the replay. */

@@ -4,6 +4,7 @@ import type { AllowedOrigin } from '../base/origins.ts'
 import type { Config } from '../config/config.ts'
 import { type BridgeConfig, bridgeKeys } from '../config/options/bridges.ts'
 import { isUrl } from '../config/options/kinds.ts'
+import { type UpstreamConfig, upstreamKeys } from '../config/options/upstream.ts'
 import { nameOf, type Option, options, snEntryKey } from '../config/options.ts'
 
 /**
@@ -12,7 +13,7 @@ import { nameOf, type Option, options, snEntryKey } from '../config/options.ts'
  * are in files of their own.
  */
 export function effectiveConfig(config: Config): object {
-  const { listeners, snListeners, bridges, predefinedTopics, types, filters = [] } = config
+  const { listeners, snListeners, bridges, upstream, predefinedTopics, types, filters = [] } = config
   return {
     options: valuesOf(
       config,
@@ -34,6 +35,7 @@ export function effectiveConfig(config: Config): object {
       ),
     })),
     bridges: bridges.map(bridgeValues),
+    ...(upstream !== undefined && { upstream: upstreamValues(upstream) }),
     types: types.map(({ name, topics, contentType, schema, layout, invalid, invalidMqtt3 }) => ({
       name,
       topics,
@@ -56,6 +58,7 @@ function plain(key: string, value: unknown): unknown {
   if (Array.isArray(value)) return value.map((each) => plain(key, each))
   if (typeof value === 'string') return withoutSecrets(value)
   if (typeof value !== 'object' || value === null) return typeof value === 'number' ? numberOf(key, value) : value
+  if ('from' in value && 'to' in value) return `${String(value.from)}-${String(value.to)}`
   if ('prefixLength' in value) return networkText(value as Network)
   if ('scheme' in value) return originText(value as AllowedOrigin)
   return undefined
@@ -75,6 +78,10 @@ function bridgeValues(bridge: BridgeConfig): Record<string, unknown> {
   })
   return { ...values, ...(bridge.remotePassword !== undefined && { remote_password: '***' }), topics }
 }
+
+/** Neither addresses nor patterns have secrets in them. */
+const upstreamValues = (upstream: UpstreamConfig): Record<string, unknown> =>
+  Object.fromEntries(upstreamKeys.map((key) => [key, (upstream as unknown as Record<string, unknown>)[nameOf(key)]]))
 
 const withoutSecrets = (text: string): string => (isUrl(text) ? masked(text).replace(/\?.*$/s, '?***') : text)
 

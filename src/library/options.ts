@@ -6,6 +6,7 @@ import { readConfigFile, resolveFiles } from '../config/io/config-file.ts'
 import { HTTP_OPTIONS } from '../config/options/http.ts'
 import { LISTENER_NAME } from '../config/options/listeners.ts'
 import { nameOf, type Option, type OptionKey, options, snEntryKey } from '../config/options.ts'
+import { upstreamOfObject } from '../config/upstream.ts'
 import { checkedHooks } from '../process/hook-file.ts'
 import { HOOK_NAMES, type Hooks } from '../process/hooks.ts'
 import { filtersOf } from './given-filters.ts'
@@ -79,7 +80,10 @@ function resolve(all: StartOptions, cwd: string): Resolved {
   const types = all.types === undefined ? file.types : typesOf(all.types, cwd)
   const filters = all.filters === undefined ? file.filters : filtersOf(all.filters, cwd)
   const bridges = all.bridges === undefined ? file.bridges : bridgesOfObjects(all.bridges)
-  const entries = { listeners: own, snListeners: quiet, types, filters, bridges }
+  const upstream = all.upstream === undefined ? file.upstream : upstreamOfObject(all.upstream)
+  const targets = upstream?.values.get('targets')
+  if (targets !== undefined) global.set('upstream', targets)
+  const entries = { listeners: own, snListeners: quiet, types, filters, bridges, upstream }
   const config = resolveFiles(given, { ...file, global, ...entries }, cwd, hooks !== undefined)
   return { config, hooks, warnings }
 }
@@ -97,7 +101,7 @@ function givenLayer(all: StartOptions): Layer {
   const layer = new Map<OptionKey, Given>()
   const idle = all.log === undefined || all.log === false ? LINE_KEYS.find((key) => all[key] !== undefined) : undefined
   if (idle !== undefined) throw new StartError(`${idle}: has no effect without log`)
-  const lists = ['listeners', 'snListeners', 'types', 'filters', 'bridges']
+  const lists = ['listeners', 'snListeners', 'types', 'filters', 'bridges', 'upstream']
   const names = [...known.keys(), ...lists, 'config', 'log', ...HOOK_NAMES]
   // Inherited ones, too: options may be made with Object.create.
   for (const name in all) {

@@ -3,6 +3,7 @@ import type { Hooks } from '../process/hooks.ts'
 import type { GivenBridge } from './given-bridge.ts'
 import type { GivenFilter } from './given-filters.ts'
 import type { GivenTypes } from './given-types.ts'
+import type { GivenUpstream } from './given-upstream.ts'
 import type { Log } from './log.ts'
 
 /** Options of the library alone: not keys of the configuration file. */
@@ -35,6 +36,8 @@ export type StartOptions = GivenSettings &
     readonly types?: GivenTypes | undefined
     /** Bridges to other brokers, in place of those of the file (docs/bridge.md). */
     readonly bridges?: readonly GivenBridge[] | undefined
+    /** The cluster at which sensors have their sessions, in place of that of the file. */
+    readonly upstream?: GivenUpstream | undefined
     /** Conditions of subscriptions, in place of those of the file; the first that fits counts. */
     readonly filters?: readonly GivenFilter[] | undefined
   }

@@ -1,12 +1,11 @@
 import { hostname } from 'node:os'
-import { StartError } from '../base/start-error.ts'
-import { bridgeTargets } from '../config/bridges.ts'
 import type { Config } from '../config/config.ts'
-import { readTextFile } from '../config/io/text-file.ts'
 import type { BridgeConfig } from '../config/options/bridges.ts'
+import { resolveTargets, restartTimeout } from '../config/targets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { ProtocolVersion } from '../mqtt/publish.ts'
 import type { BridgeOptions } from '../upstream/bridge-options.ts'
+import { firstLineOf } from './password-line.ts'
 
 const VERSIONS: Readonly<Record<BridgeConfig['protocolVersion'], ProtocolVersion | 'auto'>> = {
   auto: 'auto',
@@ -25,13 +24,14 @@ const expiry = ({ cleansession, sessionExpiryInterval }: BridgeConfig) =>
 /** Converts a bridge to the units and the structure of the core. Reads its password file. @throws StartError */
 export function bridgeOptions(config: Pick<Config, 'maxPacketSize'>, bridge: BridgeConfig): BridgeOptions {
   const { name, cleansession, remoteClientid = `${hostname()}.${name}`, localClientid = `bridge:${name}` } = bridge
-  const password = bridge.passwordFile === undefined ? bridge.remotePassword : readPassword(bridge, bridge.passwordFile)
-  const [base, cap = base] = bridge.restartTimeout.split(/ +/).map(Number) as [number, number?]
+  const password =
+    bridge.passwordFile === undefined ? bridge.remotePassword : firstLineOf(bridge.passwordFile, `${bridge.origin}.password_file`)
+  const { base, cap } = restartTimeout(bridge.restartTimeout, bridge.origin)
   return {
     name,
     topics: bridge.topics,
     targets: {
-      addresses: bridgeTargets(bridge, `${bridge.origin}.addresses`),
+      addresses: resolveTargets(bridge, `${bridge.origin}.addresses`),
       roundRobin: bridge.roundRobin,
       version: VERSIONS[bridge.protocolVersion],
       backoff: { baseMs: base * 1000, maxMs: cap * 1000 },
@@ -60,10 +60,4 @@ export function bridgeOptions(config: Pick<Config, 'maxPacketSize'>, bridge: Bri
     window: bridge.receiveMaximum,
     maxPacketSize: bridge.maxPacketSize ?? config.maxPacketSize,
   }
-}
-
-function readPassword({ origin }: BridgeConfig, path: string): string {
-  const [password = ''] = readTextFile(path, '.', `${origin}.password_file`).split(/\r?\n/, 1)
-  if (password === '') throw new StartError(`${origin}.password_file: the first line of ${path} is empty`)
-  return password
 }

@@ -6,6 +6,7 @@ import type { Config } from '../config/config.ts'
 import { openSensorUsers } from '../config/io/sensor-users.ts'
 import { reasonOf } from '../config/io/text-file.ts'
 import type { BridgeConfig } from '../config/options/bridges.ts'
+import type { UpstreamConfig } from '../config/options/upstream.ts'
 import { HttpUsers } from '../http/io/http-users.ts'
 import { readTls } from '../http/io/tls.ts'
 import { readAuthorities, readCertificate, readTlsContext } from '../mqtt/io/tls.ts'
@@ -13,6 +14,7 @@ import { bridgeOptions } from './bridge-options.ts'
 import { conditionOptions } from './conditions.ts'
 import { openContent } from './content.ts'
 import { tlsOptions } from './listeners.ts'
+import { upstreamOptions } from './upstream-options.ts'
 
 /** File of a store written by a version before SQLite. */
 const LMDB_FILE = 'data.mdb'
@@ -30,7 +32,14 @@ export async function checkFiles(config: Config): Promise<readonly string[]> {
   if (!config.memory) checkDataDirectory(config.dataDir)
   if (config.traceFile !== undefined) checkWritable(dirname(resolve(config.traceFile)), '--trace-file')
   if (config.logFile !== undefined) checkWritable(dirname(resolve(config.logFile)), '--log-file')
-  for (const bridge of config.bridges) await checkBridge(config, bridge)
+  for (const bridge of config.bridges) {
+    bridgeOptions(config, bridge)
+    await checkTls(bridge)
+  }
+  if (config.upstream !== undefined) {
+    upstreamOptions(config, config.upstream)
+    await checkTls(config.upstream)
+  }
   for (const listener of config.listeners) {
     if (listener.socketPath !== undefined) checkWritable(dirname(resolve(listener.socketPath)), listener.origin)
     const tls = tlsOptions(listener)
@@ -42,10 +51,8 @@ export async function checkFiles(config: Config): Promise<readonly string[]> {
   return warnings
 }
 
-/** Reads what a bridge would read when it connects. */
-async function checkBridge(config: Config, bridge: BridgeConfig): Promise<void> {
-  const { cafile, capath, certfile, keyfile, origin } = bridge
-  bridgeOptions(config, bridge)
+/** Reads what is read when a far side is dialled. */
+async function checkTls({ cafile, capath, certfile, keyfile, origin }: BridgeConfig | UpstreamConfig): Promise<void> {
   try {
     await readAuthorities(cafile, capath)
     if (certfile !== undefined && keyfile !== undefined) readCertificate(certfile, keyfile)

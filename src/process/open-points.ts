@@ -1,5 +1,4 @@
 import { loadAcl } from '../access/io/access-files.ts'
-import { bridgeTargets } from '../config/bridges.ts'
 import {
   authenticates,
   type Config,
@@ -10,6 +9,8 @@ import {
 } from '../config/config.ts'
 import { readSensorRules } from '../config/io/sensor-users.ts'
 import type { BridgeConfig } from '../config/options/bridges.ts'
+import { resolveTargets } from '../config/targets.ts'
+import { upstreamTargets } from '../config/upstream.ts'
 import { type Bound, memoryLimits, processBound } from './memory-limit.ts'
 
 /**
@@ -24,6 +25,7 @@ export function openPoints(config: Config, bound: Bound = processBound()): reado
     ...config.listeners.flatMap((listener) => ofListener(config, listener).map((what) => `${listener.name}: ${what}`)),
     ...config.snListeners.flatMap((listener) => ofSensors(config, listener).map((what) => `${listener.name}: ${what}`)),
     ...config.bridges.flatMap((bridge) => ofBridge(bridge).map((what) => `bridge ${bridge.name}: ${what}`)),
+    ...ofUpstream(config).map((what) => `upstream: ${what}`),
     ...ofAll(config),
     ...ofHttp(config).map((what) => `http: ${what}`),
     ...(warning === undefined ? [] : [warning]),
@@ -92,7 +94,7 @@ function ofSensors(config: Config, { device, host, standby }: SnListenerConfig):
 
 function ofBridge(bridge: BridgeConfig): string[] {
   const points: string[] = []
-  const targets = bridgeTargets(bridge, bridge.origin)
+  const targets = resolveTargets(bridge, bridge.origin)
   const plain = targets.find(({ tls, host }) => tls === undefined && !isLoopback(host))
   if (plain !== undefined) {
     const secrets = bridge.remoteUsername === undefined ? 'messages' : 'password and messages'
@@ -101,6 +103,20 @@ function ofBridge(bridge: BridgeConfig): string[] {
   if (bridge.insecure && targets.some(({ tls }) => tls !== undefined))
     points.push('any broker with a certificate of a known CA can pass for the remote one (insecure: false)')
   if (bridge.remotePassword !== undefined) points.push('its password is in the configuration file (password_file)')
+  return points
+}
+
+function ofUpstream({ upstream }: Config): string[] {
+  if (upstream === undefined) return []
+  const points: string[] = []
+  const targets = upstreamTargets(upstream)
+  const plain = targets.find(({ tls, host }) => tls === undefined && !isLoopback(host))
+  if (plain !== undefined) {
+    const secrets = upstream.username === undefined ? 'messages' : 'passwords and messages'
+    points.push(`${secrets} can be read and changed on the way to ${plain.url}, which does not use TLS (mqtts://, cafile)`)
+  }
+  if (upstream.insecure && targets.some(({ tls }) => tls !== undefined))
+    points.push('any broker with a certificate of a known CA can pass for a node of the cluster (insecure: false)')
   return points
 }
 

@@ -74,6 +74,7 @@ export function serverOptions(
       maxSessionsKey: Number.isFinite(config.maxSnSessions) ? 'max_sn_sessions' : 'max_sessions',
       maxIdleMs: Number.isFinite(config.maxSnIdleSeconds) ? config.maxSnIdleSeconds * 1000 : 0,
       topicsPerClient: config.maxSnTopicsPerClient,
+      topicIds: config.gatewayTopicIds,
       maxTopicLevels: config.maxTopicLevels,
       tWaitMs: FIXED.t_wait.value * 1000,
       maxClientIdLength: config.maxSnClientIdLength,

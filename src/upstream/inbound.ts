@@ -40,6 +40,8 @@ interface Exchange {
  */
 export class Inbound {
   readonly #waiting = new Fifo<Publish | PublishResponse>()
+  /** PUBRELs of the far side: they wait for no message, or an owner whose window is full would never have room again. */
+  readonly #releases = new Fifo<PublishResponse>()
   readonly #exchanges = new Map<number, Exchange>()
   /** Answers of the owner that belong to a session which the far side has lost, by packet id. */
   readonly #stale = new Map<number, number>()
@@ -57,7 +59,7 @@ export class Inbound {
   }
 
   get waiting(): number {
-    return this.#waiting.length
+    return this.#waiting.length + this.#releases.length
   }
 
   /** Unanswered messages of QoS 1 and 2: what Receive Maximum limits. */
@@ -73,8 +75,10 @@ export class Inbound {
     return this.#waiting.length <= WAITING_MAX / 2 && this.#bytes <= WAITING_BYTES / 2
   }
 
-  /** The next one for the owner. A `Delivery` is valid until the next call. */
-  poll(): Delivery | PublishResponse | undefined {
+  /** The next one for the owner. A `Delivery` is valid until the next call. While the owner does not listen, only a PUBREL. */
+  poll(isListening: boolean): Delivery | PublishResponse | undefined {
+    const release = this.#releases.shift()
+    if (release !== undefined || !isListening) return release
     const next = this.#waiting.shift()
     if (next?.type !== PacketType.PUBLISH) return next
     this.#weigh(-next.weight)
@@ -119,7 +123,7 @@ export class Inbound {
     const known = this.#exchanges.get(packetId)
     if (known?.phase === 'released') return this.#answerOf(packetId, known)
     this.#set(packetId, { phase: 'released', qos: 2, stream: this.#stream, answer: undefined })
-    this.#waiting.push(responseOf(PacketType.PUBREL, packetId))
+    this.#releases.push(responseOf(PacketType.PUBREL, packetId))
     return undefined
   }
 
@@ -201,6 +205,7 @@ export class Inbound {
     this.#clearExchanges()
     this.#stale.clear()
     this.#waiting.clear()
+    this.#releases.clear()
     this.#fresh = []
     this.#weigh(-this.#bytes)
   }

@@ -73,8 +73,8 @@ export interface UpstreamLinkOwner {
  * - `poll` gives a `Delivery` for each message of the far side, with its packet id, and PUBREL. Its message has no topic alias and no
  *   subscription identifiers; `send` it to the other side with another topic as a copy (`Publish.copy`). The owner answers with `send` of PUBACK,
  *   PUBREC and PUBCOMP under this id, when it has stored them; each exactly once for each `Delivery` or PUBREL. It keeps
- *   the receipts of QoS 2 (the local broker does). At most `window` messages are unanswered with 5.0. While `listen` is off none is
- *   given, and the socket is not read once 1,000 wait.
+ *   the receipts of QoS 2 (the local broker does). At most `window` messages are unanswered with 5.0. While `listen` is off no
+ *   message is given, and the socket is not read once 1,000 wait.
  * - After a restart of the process, `restoreReceipts` before CONNECT: packet ids of QoS 2 messages that were answered with PUBREC and
  *   not released. They are released by PUBREL of the link itself if the far side has lost the session.
  * - `decline` a `Delivery` instead of answering it, when it cannot be stored now: the stream ends, and the far side sends it again
@@ -301,8 +301,7 @@ export class UpstreamLink implements Link {
   poll(_now: Instant): Outgoing | undefined {
     const answer = this.#answers.shift()
     if (answer !== undefined) return answer as Outgoing
-    if (!this.#listening) return undefined
-    const next = this.inbound.poll()
+    const next = this.inbound.poll(this.#listening)
     if (this.stream?.paused === true && this.inbound.isDrained) this.#host.markDirty(this)
     return next
   }
@@ -428,7 +427,7 @@ export class UpstreamLink implements Link {
       case PacketType.PUBREL: {
         const answer = this.inbound.release(packet.packetId)
         if (answer !== undefined) this.#write(answer)
-        else if (this.#listening) this.#host.markReady(this)
+        else this.#host.markReady(this)
         return undefined
       }
       case PacketType.PUBACK:

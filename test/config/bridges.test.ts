@@ -2,15 +2,16 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { bridgesOfObjects, bridgeTargets } from '../../src/config/bridges.ts'
+import { bridgesOfObjects } from '../../src/config/bridges.ts'
 import { loadConfig, parseConfigFile } from '../../src/config/io/config-file.ts'
 import { parseConf } from '../../src/config/io/mosquitto-conf.ts'
 import { importMosquitto } from '../../src/config/io/mosquitto-import.ts'
 import { YamlFile } from '../../src/config/io/yaml-file.ts'
+import { resolveTargets } from '../../src/config/targets.ts'
 
 const bridges = (text: string) => parseConfigFile(new YamlFile('roost.yaml', `bridges:\n${text}`)).bridges
 const only = (text: string) => bridges(`  - {name: b, address: far, topics: ["a/# out"], ${text}}`)[0]!
-const urls = (text: string) => bridgeTargets(only(text), '').map(({ url }) => url)
+const urls = (text: string) => resolveTargets(only(text), '').map(({ url }) => url)
 
 describe('an entry of bridges', () => {
   test('topics as lines of mosquitto.conf and as maps', () => {
@@ -55,7 +56,7 @@ describe('an entry of bridges', () => {
     ['::1 [::2]:7', ['mqtt://[::1]:1883', 'mqtt://[::2]:7']],
   ])('the address %s is %j', (address, expected) => {
     const [bridge] = bridges(`  - {name: b, addresses: "${address}", topics: ["a/# out"]}`)
-    expect(bridgeTargets(bridge!, '').map(({ url }) => url)).toEqual(expected)
+    expect(resolveTargets(bridge!, '').map(({ url }) => url)).toEqual(expected)
   })
 
   test.each([
@@ -246,7 +247,12 @@ describe('connection blocks as found in public configurations', () => {
     const path = join(dir, `${name}.yaml`)
     writeFileSync(path, yaml)
     const config = loadConfig(new Map([['config', { value: path, origin: '--config' }]]), dir)
-    return { config, findings, summary, targets: config.bridges.map((bridge) => bridgeTargets(bridge, '').map(({ url }) => url)) }
+    return {
+      config,
+      findings,
+      summary,
+      targets: config.bridges.map((bridge) => resolveTargets(bridge, '').map(({ url }) => url)),
+    }
   }
 
   test.each(Object.keys(FOUND))('%s is accepted after the import, and nothing protective is lost', (name) => {

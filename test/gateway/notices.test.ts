@@ -180,6 +180,7 @@ describe('a bound that is reached names its key', () => {
       },
     ],
     ['max_sn_topics_per_client', { topicsPerClient: 1 }, (world) => world.send('r', say.register('b'))],
+    ['gateway_topic_ids', { topicIds: { from: 0x401, to: 0x401 } }, (world) => world.send('r', say.register('b'))],
     ['max_topic_levels', { maxTopicLevels: 3 }, (world) => world.send('r', say.register('b/c/d/e'))],
     ['max_sessions', { maxSessions: 1 }, (world) => world.send('q', say.connect('t'))],
   ])('%s', (key, options, reach) => {

@@ -918,6 +918,8 @@ export interface Operations {
       readonly listeners: readonly (Readonly<Record<string, unknown>>)[]
       readonly sn_listeners: readonly (Readonly<Record<string, unknown>>)[]
       readonly bridges: readonly (Readonly<Record<string, unknown>>)[]
+      /** the cluster at which sensors have their sessions */
+      readonly upstream?: Readonly<Record<string, unknown>>
       readonly types: readonly ({
         /** name of the type */
         readonly name: string

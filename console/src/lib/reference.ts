@@ -171,6 +171,7 @@ export const OPTIONS: Readonly<Record<string, readonly [group: number, about: st
   max_retained_bytes: [6,"Maximum size in bytes of topics, payloads and properties of all retained messages. One user may have half of it, as for max_retained_messages.",67108864],
   sys_interval: [6,"Seconds between two updates of the topics under $SYS; 0 means off.",10],
   gateway_id: [7,"Gateway id (GwId), by which sensors distinguish gateways.",1],
+  gateway_topic_ids: [7,"Topic ids that this gateway assigns. Gateways between which sensors move need ranges that do not overlap: an id of another gateway is then answered with 0x02 (invalid topic id), and otherwise may mean another topic here. Once a range is used up, REGISTER is refused.","1025-65534"],
   predefined_topics: [7,"YAML or JSON file of predefined topic ids.",[]],
   sn_unanswered: [7,"What happens to a QoS 1 or 2 message that a sensor does not acknowledge after all retransmissions although it is still heard. drop: the message is dropped, and the next one is sent. keep: it is sent again after 300 seconds, and the others wait.","drop"],
   sleep_margin: [7,"A sleeping sensor counts as lost after its sleep duration times this factor, or after its sleep duration plus t_retry if that is longer: after 20 seconds for a sleep of 10, after 90 for one of 60.",1.5],

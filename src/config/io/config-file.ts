@@ -9,7 +9,9 @@ import { fixedEntryKey, fixedKey, goneOption } from '../fixed.ts'
 import type { BridgeConfig } from '../options/bridges.ts'
 import { isUrl } from '../options/kinds.ts'
 import { LISTENER_NAME } from '../options/listeners.ts'
+import type { UpstreamConfig } from '../options/upstream.ts'
 import { type Option, type OptionKey, options, snEntryKey } from '../options.ts'
+import { resolveUpstream, type UpstreamSection, upstreamSection } from '../upstream.ts'
 import { parseTypes } from './content-types.ts'
 import { parseFilters } from './filters.ts'
 import { parsePredefinedTopics } from './predefined-topics.ts'
@@ -22,6 +24,8 @@ export interface FileOptions {
   readonly listeners: readonly ListenerLayer[]
   readonly snListeners: readonly ListenerLayer[]
   readonly bridges: readonly BridgeConfig[]
+  /** Its targets are in `global`, too, where flags override them. */
+  readonly upstream?: UpstreamSection | undefined
   readonly types: readonly TypeDefinition[]
   readonly filters: readonly FilterSetting[]
   /** Warnings about former options. */
@@ -29,7 +33,7 @@ export interface FileOptions {
 }
 
 const byKey = new Map(options.map((option) => [option.key as string, option]))
-const LISTS = ['listeners', 'sn_listeners', 'types', 'filters', 'bridges'] as const
+const LISTS = ['listeners', 'sn_listeners', 'types', 'filters', 'bridges', 'upstream'] as const
 const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map(({ key }) => key as string), ...LISTS]
 
 /**
@@ -67,8 +71,10 @@ export function resolveFiles(flags: Layer, file: FileOptions, cwd: string, hasHo
   const predefinedTopics =
     topics === undefined ? [] : parsePredefinedTopics(YamlFile.read(String(topics.value), cwd, topics.origin))
   const { types, filters } = file
-  const bridges = file.bridges.map((bridge) => readableBridge(bridge, cwd))
-  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, types, filters, bridges }
+  const bridges = file.bridges.map((bridge) => withReadableFiles(bridge, cwd))
+  const far = resolveUpstream(file.upstream, merged.get('upstream'), settings.listeners)
+  const upstream = far && withReadableFiles(far, cwd)
+  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, types, filters, bridges, upstream }
 }
 
 /**
@@ -80,6 +86,7 @@ export function parseConfigFile(file: YamlFile): FileOptions {
   let listeners: readonly ListenerLayer[] = []
   let snListeners: readonly ListenerLayer[] = []
   let bridges: readonly BridgeConfig[] = []
+  let upstream: UpstreamSection | undefined
   let types: readonly TypeDefinition[] = []
   let filters: readonly FilterSetting[] = []
   const warnings: string[] = []
@@ -91,11 +98,15 @@ export function parseConfigFile(file: YamlFile): FileOptions {
     else if (key === 'listeners') listeners = parseListeners(file, key, value, MQTT_ENTRY, warnings)
     else if (key === 'sn_listeners') snListeners = parseListeners(file, key, value, SN_ENTRY, warnings)
     else if (key === 'bridges') bridges = parseBridges(file, value)
-    else if (key === 'types') types = parseTypes(file, value)
+    else if (key === 'upstream') {
+      upstream = parseUpstream(file, value)
+      const targets = upstream.values.get('targets')
+      if (targets !== undefined) global.set('upstream', targets)
+    } else if (key === 'types') types = parseTypes(file, value)
     else if (key === 'filters') filters = parseFilters(file, value)
     else global.set(key as OptionKey, valueIn(file, pair, byKey.get(key)!, ''))
   }
-  return { global, listeners, snListeners, types, filters, bridges, warnings }
+  return { global, listeners, snListeners, types, filters, bridges, upstream, warnings }
 }
 
 /** What the entries of `listeners` or `sn_listeners` may contain. */
@@ -161,9 +172,20 @@ function parseBridges(file: YamlFile, value: YamlValue): readonly BridgeConfig[]
   return resolveBridges(entries).map((bridge) => ({
     ...bridge,
     ...Object.fromEntries(
-      BRIDGE_FILES.flatMap(([, name]) => (bridge[name] === undefined ? [] : [[name, besideFile(file.path, bridge[name])]])),
+      FAR_FILES.flatMap(([, name]) => (bridge[name] === undefined ? [] : [[name, besideFile(file.path, bridge[name])]])),
     ),
   }))
+}
+
+function parseUpstream(file: YamlFile, value: YamlValue): UpstreamSection {
+  const pairs = file.pairs(value, 'options of upstream, one `key: value` a line').map((pair) => writtenPair(file, pair))
+  const { origin, values } = upstreamSection(value.at, pairs)
+  const besides = new Map(values)
+  for (const [key] of FAR_FILES) {
+    const found = values.get(key)
+    if (found !== undefined) besides.set(key, { ...found, value: besideFile(file.path, String(found.value)) })
+  }
+  return { origin, values: besides }
 }
 
 function writtenPair(file: YamlFile, { key, keyAt, value }: YamlPair): WrittenPair {
@@ -181,8 +203,8 @@ function writtenPair(file: YamlFile, { key, keyAt, value }: YamlPair): WrittenPa
   return { key, keyAt, at, plain: node === undefined ? undefined : plain, items }
 }
 
-/** Keys of a bridge that name files or directories. */
-const BRIDGE_FILES = [
+/** Keys of a bridge and of `upstream` that name files or directories. */
+const FAR_FILES = [
   ['password_file', 'passwordFile'],
   ['cafile', 'cafile'],
   ['capath', 'capath'],
@@ -190,15 +212,15 @@ const BRIDGE_FILES = [
   ['keyfile', 'keyfile'],
 ] as const
 
-/** The bridge with absolute paths, whose files can be read. @throws StartError */
-function readableBridge(bridge: BridgeConfig, cwd: string): BridgeConfig {
-  const paths = BRIDGE_FILES.flatMap(([key, name]) => {
-    const path = bridge[name]
+/** The same with absolute paths, whose files can be read. @throws StartError */
+function withReadableFiles<T extends BridgeConfig | UpstreamConfig>(far: T, cwd: string): T {
+  const paths = FAR_FILES.flatMap(([key, name]) => {
+    const path = far[name]
     if (path === undefined) return []
-    if (key !== 'capath') checkReadable(path, cwd, `${bridge.origin}.${key}`)
+    if (key !== 'capath') checkReadable(path, cwd, `${far.origin}.${key}`)
     return [[name, resolve(cwd, path)]]
   })
-  return { ...bridge, ...Object.fromEntries(paths) }
+  return { ...far, ...Object.fromEntries(paths) }
 }
 
 function valueIn(file: YamlFile, { key, value }: YamlPair, option: Option, path: string): Given {

@@ -2,11 +2,13 @@ import {
   choice,
   type OptionDefinition,
   onOff,
+  optionalAddressList,
   optionalFile,
   optionalText,
   optionalTrueFalse,
   real,
   secondsOrNever,
+  topicIdRange,
   whole,
   wholeOrOff,
 } from './kinds.ts'
@@ -18,6 +20,24 @@ export const GATEWAY_OPTIONS = {
     ...whole(0, 255),
     default: 1,
     about: 'Gateway id (GwId), by which sensors distinguish gateways.',
+  },
+  gateway_topic_ids: {
+    group: 'MQTT-SN gateway',
+    ...topicIdRange,
+    default: '1025-65534',
+    about:
+      'Topic ids that this gateway assigns. Gateways between which sensors move need ranges that do not overlap: an id of another gateway is then answered with 0x02 (invalid topic id), and otherwise may mean another topic here. Once a range is used up, REGISTER is refused.',
+  },
+  upstream: {
+    group: 'MQTT-SN gateway',
+    common: true,
+    ...optionalAddressList,
+    placeholder: 'url',
+    flagOnly: true,
+    repeated: true,
+    default: undefined,
+    about:
+      'Node of a cluster of MQTT brokers at which the sensors have their sessions, instead of the embedded broker; may be repeated. The key upstream of the file says more.',
   },
   predefined_topics: {
     group: 'MQTT-SN gateway',

@@ -47,8 +47,10 @@ export interface OptionDefinition extends Kind<unknown, unknown> {
   readonly about: string
   /** Shown by `--help`. Other options are shown by `--help-all` only. */
   readonly common?: true
-  /** A flag without a key in the configuration file. */
+  /** A flag without a key in the configuration file, or with a key that is not this one value. */
   readonly flagOnly?: true
+  /** The flag may be there several times; its value is a list. */
+  readonly repeated?: true
   /**
    * Also a key of an entry of `listeners`. 'own': the global value applies to the default listener only. 'inherits':
    * the global value applies to every listener that does not set its own.
@@ -184,12 +186,19 @@ export const listOf = <T>(
   placeholder,
 })
 
+const addresses = z
+  .union([z.string().transform((written) => written.split(/[\s,]+/).filter((each) => each !== '')), z.array(z.string().min(1))])
+  .refine((all) => all.length > 0 && all.length <= 100)
+
 /** A list, or a text with spaces or commas between the items: URLs, or hosts with or without a port. */
 export const addressList: Kind<readonly string[], string | readonly string[]> = {
-  schema: z
-    .union([z.string().transform((written) => written.split(/[\s,]+/).filter((each) => each !== '')), z.array(z.string().min(1))])
-    .refine((all) => all.length > 0 && all.length <= 100),
+  schema: addresses,
   expected: 'addresses like broker.example.org:8883 or mqtts://broker.example.org',
+}
+
+export const optionalAddressList: Kind<readonly string[] | undefined, string | readonly string[] | undefined> = {
+  ...addressList,
+  schema: addresses.optional(),
 }
 
 /** Client ids in which `*` matches any number of characters. */
@@ -198,6 +207,20 @@ export const clientPatterns: Kind<readonly string[], string> & { readonly list: 
   'ids',
   (text) => text,
 )
+
+/** `1025-9000`. */
+export const topicIdRange: Kind<{ readonly from: number; readonly to: number }, string> = {
+  schema: z
+    .string()
+    .regex(/^\d{1,5}-\d{1,5}$/)
+    .transform((written) => {
+      const [from = 0, to = 0] = written.split('-').map(Number)
+      return { from, to }
+    })
+    .refine(({ from, to }) => from >= 1 && from <= to && to <= 0xfffe),
+  expected: 'a range of topic ids within 1-65534 like 1025-9000',
+  placeholder: 'from-to',
+}
 
 /** File permissions: octal digits in quotes, because YAML reads 0660 as six hundred and sixty. Resolves to a number. */
 export const permissions: Kind<number, string> = {

@@ -109,7 +109,7 @@ export const CONFIGURATION_OPTIONS = {
     ...optionalFile,
     default: undefined,
     about:
-      'YAML file of options, one `key: value` per line. Keys are the names of the flags, with underscores; listeners, sn_listeners, bridges and filters are keys of the file only. Flags override the file.',
+      'YAML file of options, one `key: value` per line. Keys are the names of the flags, with underscores; listeners, sn_listeners, bridges, upstream and filters are keys of the file only. Flags override the file.',
     flagOnly: true,
   },
   test_config: {

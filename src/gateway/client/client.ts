@@ -86,7 +86,7 @@ export class GatewayClient {
     this.clientId = clientId
     this.route = route
     this.host = host
-    this.registry = new TopicRegistry(host.options.lastTopicId, host.topicIdTotals)
+    this.registry = new TopicRegistry(host.options.topicIds, host.topicIdTotals)
   }
 
   get key(): SessionKey {

@@ -163,7 +163,7 @@ export class TopicAssignment {
 
   #noticeFull(topicName: string, tooMany: boolean): void {
     const reason = `no topic id for ${topicName}${tooMany ? '' : ': all numbers are in use'}`
-    this.#notice(reason, tooMany ? 'max_sn_topics_per_client' : undefined)
+    this.#notice(reason, tooMany ? 'max_sn_topics_per_client' : 'gateway_topic_ids')
   }
 
   #notice(reason: string, limit: string | undefined): void {

@@ -5,10 +5,15 @@ import { NameMap } from '../../base/name-map.ts'
 import { SmallMap } from '../../base/small-map.ts'
 import { readInteger, readNumber, readText, writeInteger, writeNumber, writeText } from '../../store/record-fields.ts'
 
-/** Some implementations use lower numbers as predefined ids, so normal ids start here (ruling A11). */
-const FIRST_ID = 0x0401
-/** 0x0000 and 0xFFFF are reserved [1.2 section 5.3.11]. */
-const LAST_ID = 0xfffe
+/** The ids that a gateway assigns; from 1 to 0xFFFE, because 0x0000 and 0xFFFF are reserved [1.2 section 5.3.11]. */
+export interface TopicIdRange {
+  readonly from: number
+  readonly to: number
+}
+
+/** Some implementations use lower numbers as predefined ids, so normal ids start at 0x0401 (ruling A11). */
+export const ALL_TOPIC_IDS: TopicIdRange = { from: 0x0401, to: 0xfffe }
+
 /** Maximum number of names, and of ids, refused by one client in one connection that are remembered. */
 const REFUSED_MAX = 1000
 /** Maximum memory taken by the refused names of one client, in bytes. */
@@ -63,11 +68,11 @@ export class TopicRegistry {
   #unanswered: Map<string, { readonly topicId: number; readonly msgId: number }> | undefined = undefined
   /** Predefined ids that the client turned out not to know. */
   #notPredefined: Set<number> | undefined = undefined
-  readonly #lastId: number
+  readonly #range: TopicIdRange
   /** Ids from here on have never been assigned. */
-  #nextId = FIRST_ID
+  #nextId: number
   /** Where the search for an id to reuse continues. */
-  #cursor = FIRST_ID
+  #cursor: number
   /** When the client last acknowledged an id with another topic than before. */
   #renamedAt: Instant | undefined = undefined
   #asked = 0
@@ -77,8 +82,10 @@ export class TopicRegistry {
   readonly #all: TopicIdTotals
 
   /** `all`: totals of all registries. */
-  constructor(lastId = LAST_ID, all: TopicIdTotals = { bytes: 0, count: 0 }) {
-    this.#lastId = lastId
+  constructor(range: TopicIdRange = ALL_TOPIC_IDS, all: TopicIdTotals = { bytes: 0, count: 0 }) {
+    this.#range = range
+    this.#nextId = range.from
+    this.#cursor = range.from
     this.#all = all
   }
 
@@ -158,12 +165,13 @@ export class TopicRegistry {
    * for requests of the client itself: as many as `most` allows, but at most half of all ids.
    */
   freeNumber(asked: boolean, most: number): { readonly id: number; readonly offered: Offered } | undefined {
-    const left = this.#lastId - this.#nextId + 1
+    const { from, to } = this.#range
+    const left = to - this.#nextId + 1
     if (asked) return left > 0 ? { id: this.#nextId, offered: undefined } : undefined
-    const half = Math.floor((this.#lastId - FIRST_ID + 1) / 2)
+    const half = Math.floor((to - from + 1) / 2)
     if (left > Math.max(0, Math.min(most, half) - this.#asked)) return { id: this.#nextId, offered: 'first' }
-    for (let tried = FIRST_ID; tried < this.#nextId; tried++) {
-      const id = this.#cursor < this.#nextId ? this.#cursor : FIRST_ID
+    for (let tried = from; tried < this.#nextId; tried++) {
+      const id = this.#cursor < this.#nextId ? this.#cursor : from
       this.#cursor = id + 1
       if (this.#byId?.has(id) !== true) return { id, offered: 'again' }
     }
@@ -229,8 +237,12 @@ export class TopicRegistry {
     return oldest?.id
   }
 
-  /** Used by the replay of the store. The client has received the id, or will be sent it again after rejecting it. */
+  /**
+   * Used by the replay of the store. The client has received the id, or will be sent it again after rejecting it. An id that was
+   * assigned before the range was changed is unknown from now on: it may be another gateway's.
+   */
   restore(id: number, name: string, offered: Offered): void {
+    if (id < this.#range.from || id > this.#range.to) return
     this.add(id, name, offered)
     if (offered !== 'again') this.#byId!.get(id)!.trustedIn = this.#connection
   }
@@ -334,8 +346,8 @@ export class TopicRegistry {
     this.#byName = undefined
     this.#byId = undefined
     this.#notPredefined = undefined
-    this.#nextId = FIRST_ID
-    this.#cursor = FIRST_ID
+    this.#nextId = this.#range.from
+    this.#cursor = this.#range.from
     this.#asked = 0
     this.#uses = 0
   }

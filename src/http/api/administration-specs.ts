@@ -119,6 +119,7 @@ export const READ_CONFIG: RouteSpec = {
         listeners: listOf(anything('options of one listener')),
         sn_listeners: listOf(anything('options of one port for sensors')),
         bridges: listOf(anything('options of one bridge')),
+        'upstream?': anything('the cluster at which sensors have their sessions'),
         types: listOf(TYPE),
         filters: listOf(
           object(

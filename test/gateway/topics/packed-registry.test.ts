@@ -5,6 +5,7 @@ import { type Offered, TopicRegistry } from '../../../src/gateway/topics/registr
 
 const FIRST_ID = 0x401
 const LAST_ID = FIRST_ID + 7
+const RANGE = { from: FIRST_ID, to: LAST_ID }
 
 /** What may happen to a registry; each returns what can be seen of it. */
 const DEEDS: Readonly<Record<string, (registry: TopicRegistry, id: number, name: string, now: number) => unknown>> = {
@@ -52,16 +53,16 @@ test('a registry that was packed and unpacked goes on like one that was not', ()
   })
   fc.assert(
     fc.property(fc.array(step, { maxLength: 80, size: 'max' }), (steps) => {
-      const kept = new TopicRegistry(LAST_ID)
+      const kept = new TopicRegistry(RANGE)
       const all = { bytes: 0, count: 0 }
-      let packed = new TopicRegistry(LAST_ID, all)
+      let packed = new TopicRegistry(RANGE, all)
       for (const [now, { deed, id, name, packs }] of steps.entries()) {
         if (packs) {
           const w = new ByteWriter()
           packed.pack(w)
           packed.uncount()
           expect([packed.bytes, all.bytes]).toEqual([0, 0])
-          packed = new TopicRegistry(LAST_ID, all)
+          packed = new TopicRegistry(RANGE, all)
           const r = new ByteReader(w.toBytes())
           packed.unpack(r)
           expect([r.error, r.remaining]).toEqual(['', 0])

@@ -41,7 +41,7 @@ class Table {
 
 /** A sensor that is subscribed to t/#, at a gateway with six topic ids. */
 const few = (options = {}, store?: DelayedStore): { world: TestGateway; table: Table } => {
-  const world = new TestGateway({ lastTopicId: 0x406, ...options }, store)
+  const world = new TestGateway({ topicIds: { from: 0x401, to: 0x406 }, ...options }, store)
   for (const message of [say.connect('s', { clean: false }), say.subscribe('t/#', 1)]) {
     world.send('r', message)
     if (store !== undefined) world.settle()
@@ -254,7 +254,9 @@ describe('topic ids that have run out', () => {
 
 describe('tables of one sensor over years', () => {
   test('refused subscriptions use no topic ids up', () => {
-    const world = new TestGateway({ lastTopicId: 0x406 }, undefined, { limits: { maxSubscriptionsPerSession: 1 } })
+    const world = new TestGateway({ topicIds: { from: 0x401, to: 0x406 } }, undefined, {
+      limits: { maxSubscriptionsPerSession: 1 },
+    })
     world.send('r', say.connect('s', { clean: false }), say.subscribe('t/#', 1))
     world.sent('r')
     for (let i = 1; i <= 20; i++) {

@@ -1,0 +1,86 @@
+import {
+  PacketType,
+  type Suback,
+  type Subscribe,
+  type SubscriptionRequest,
+  type Unsuback,
+  type Unsubscribe,
+} from '../../mqtt/packets.ts'
+import type { QoS } from '../../mqtt/publish.ts'
+import { ReasonCode } from '../../mqtt/reason-codes.ts'
+import type { Lsn, Store } from '../../store/store.ts'
+
+/** A request that the cluster has not answered. */
+interface Asked {
+  readonly packetId: number
+  readonly filter: string
+  /** undefined: UNSUBSCRIBE. */
+  readonly qos: QoS | undefined
+}
+
+/**
+ * The topic filters of a sensor at the cluster, as the store has them. CONNACK of MQTT-SN has no Session Present: when the cluster has
+ * lost the session, the gateway subscribes again, because the sensor never would.
+ */
+export class SensorSubscriptions {
+  #filters: Map<string, QoS> | undefined = undefined
+  /** In the order in which they were made. */
+  #asked: Asked[] | undefined = undefined
+
+  get size(): number {
+    return this.#filters?.size ?? 0
+  }
+
+  /** For a SUBSCRIBE that makes them again. */
+  *all(): Generator<SubscriptionRequest> {
+    for (const [filter, qos] of this.#filters ?? [])
+      yield { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }
+  }
+
+  restore(filter: string, qos: QoS | undefined): void {
+    if (qos !== undefined) {
+      this.#filters ??= new Map()
+      this.#filters.set(filter, qos)
+    } else {
+      this.#filters?.delete(filter)
+      if (this.#filters?.size === 0) this.#filters = undefined
+    }
+  }
+
+  /** The gateway's packets have one filter each. */
+  asked(packet: Subscribe | Unsubscribe): void {
+    this.#asked ??= []
+    const { packetId } = packet
+    if (packet.type === PacketType.UNSUBSCRIBE) this.#asked.push({ packetId, filter: packet.filters[0]!, qos: undefined })
+    else this.#asked.push({ packetId, filter: packet.subscriptions[0]!.filter, qos: packet.subscriptions[0]!.qos })
+  }
+
+  /**
+   * The cluster has answered. Returns the record with which that is durable, or 'full'; then the sensor must not be told, and asks
+   * again.
+   */
+  answered(store: Store, clientId: string, { type, packetId, reasonCodes }: Suback | Unsuback): Lsn | 'full' {
+    const isSubscribe = type === PacketType.SUBACK
+    const at = this.#asked?.findIndex((each) => each.packetId === packetId && (each.qos !== undefined) === isSubscribe) ?? -1
+    if (at < 0) return 0
+    const [{ filter, qos }] = this.#asked!.splice(at, 1) as [Asked]
+    if (this.#asked!.length === 0) this.#asked = undefined
+    const known = this.#filters?.get(filter)
+    if (known === qos || (isSubscribe && (reasonCodes[0] ?? ReasonCode.UNSPECIFIED_ERROR) >= 0x80)) return 0
+    const lsn = store.append(
+      qos === undefined ? { type: 'sn-subscription-end', clientId, filter } : { type: 'sn-subscription', clientId, filter, qos },
+    )
+    if (lsn !== 'full') this.restore(filter, qos)
+    return lsn
+  }
+
+  /** Requests of a conversation that is over are not answered any more. */
+  abandon(): void {
+    this.#asked = undefined
+  }
+
+  clear(): void {
+    this.#filters = undefined
+    this.#asked = undefined
+  }
+}

@@ -1,0 +1,140 @@
+import { Fifo } from '../../base/fifo.ts'
+import type { Instant } from '../../base/machine.ts'
+import { Timers } from '../../base/timers.ts'
+import type { Link, LinkId, LinkInfo, RestingLinks, RestingSession, SensorUplink, Waiting } from '../../mqtt/link.ts'
+import type { GatewayRecord, Lsn, SessionKey, Store } from '../../store/store.ts'
+import { Targets } from '../targets.ts'
+import type { Upstream } from '../upstream.ts'
+import type { UpstreamLinkSettings } from '../upstream-link.ts'
+import type { SensorUpstreamOptions } from './options.ts'
+import { SensorLink, type SensorLinkHost } from './sensor-link.ts'
+import { SensorSession, type SessionHost } from './sensor-session.ts'
+
+/**
+ * The uplink of a gateway in front of a cluster: each sensor has an MQTT session of its own there, and no message is stored here. What
+ * the sensor sends is acknowledged when the cluster has acknowledged it, and what it gets is acknowledged there when it has done that.
+ */
+export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost {
+  readonly options: SensorUpstreamOptions
+  readonly settings: UpstreamLinkSettings
+  readonly targets: Targets
+  readonly upstream: Upstream
+  readonly store: Store
+  readonly timers = new Timers<SensorSession>()
+  readonly sessions = new Map<string, SensorSession>()
+  /** Publishing and subscribing cost nothing here. */
+  readonly work = 0
+  readonly resting: RestingLinks
+  readonly #ready = new Fifo<SensorLink>()
+  readonly #awaitingDurable = new Set<SensorLink>()
+
+  constructor(options: SensorUpstreamOptions, upstream: Upstream, store: Store) {
+    this.options = options
+    this.upstream = upstream
+    this.store = store
+    this.targets = new Targets(options.targets, false)
+    const { window, maxPacketSize } = options
+    this.settings = { name: 'sensors', isOneOfMany: true, window, maxPacketSize }
+    this.resting = new NoRest((key) => this.sessions.get(clientIdOf(key)))
+  }
+
+  get hasRoom(): boolean {
+    return this.store.hasRoom
+  }
+
+  get durable(): Lsn {
+    return this.store.durable
+  }
+
+  /** Applies one record of the replay; call before the gateway recovers. */
+  apply(record: GatewayRecord): void {
+    if (record.type === 'sn-subscription') this.sessionOf(record.clientId).filters.restore(record.filter, record.qos)
+    else if (record.type === 'sn-subscription-end') this.sessionOf(record.clientId).filters.restore(record.filter, undefined)
+    else if (record.type === 'sn-end') this.sessions.delete(record.clientId)
+  }
+
+  open(_now: Instant, info: LinkInfo): Link {
+    return new SensorLink(this.upstream.newLinkId(), info, this)
+  }
+
+  endUnused(_now: Instant, key: SessionKey): boolean {
+    const session = this.sessions.get(clientIdOf(key))
+    if (session === undefined) return true
+    if (session.link !== undefined || session.filters.size > 0) return false
+    this.sessions.delete(session.clientId)
+    return true
+  }
+
+  nextReadyLink(): LinkId | undefined {
+    const link = this.#ready.shift()
+    if (link === undefined) return undefined
+    link.ready = false
+    return link.id
+  }
+
+  handleTimeout(now: Instant): void {
+    for (let timer = this.timers.expired(now); timer !== undefined; timer = this.timers.expired(now)) timer.owner.timedOut(now)
+  }
+
+  nextTimeout(): Instant | undefined {
+    return this.timers.next()
+  }
+
+  /** `store.durable` has advanced. */
+  handleDurable(): void {
+    for (const link of this.#awaitingDurable) this.markReady(link)
+    this.#awaitingDurable.clear()
+  }
+
+  // --- For links and sessions
+
+  sessionOf(clientId: string): SensorSession {
+    let session = this.sessions.get(clientId)
+    if (session === undefined) {
+      session = new SensorSession(clientId, this)
+      this.sessions.set(clientId, session)
+    }
+    return session
+  }
+
+  markReady(link: SensorLink): void {
+    if (link.ready) return
+    link.ready = true
+    this.#ready.push(link)
+  }
+
+  awaitDurable(link: SensorLink): void {
+    this.#awaitingDurable.add(link)
+  }
+}
+
+const clientIdOf = (key: SessionKey): string => key.slice('sn:'.length)
+
+const NOTHING: Waiting = { messages: 0, bytes: 0 }
+
+/** Clients of this gateway stay objects: next to a connection of its own for each, rows would save little. */
+class NoRest implements RestingLinks {
+  needed: RestingLinks['needed'] = () => {}
+  readonly #session: (key: SessionKey) => SensorSession | undefined
+
+  constructor(session: (key: SessionKey) => SensorSession | undefined) {
+    this.#session = session
+  }
+
+  stateOf(): undefined {
+    return undefined
+  }
+
+  rest(): RestingSession {
+    throw new Error('no link rests')
+  }
+
+  resume(): Link {
+    throw new Error('no link rests')
+  }
+
+  waiting(session: SessionKey | RestingSession): Waiting | undefined {
+    const waiting = typeof session === 'string' ? this.#session(session)?.backlog : undefined
+    return waiting === undefined ? undefined : { ...NOTHING, messages: waiting }
+  }
+}
