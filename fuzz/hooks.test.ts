@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { KNOWN_FACTOR, KNOWN_SEED } from './runs.ts'
+import { FACTOR, SEED } from './runs.ts'
 import type { HookKind } from './sim/hook.ts'
 import { Life, live } from './sim/life.ts'
 import { report } from './sim/report.ts'
@@ -22,6 +22,6 @@ test.each(KINDS)('a site whose messages wait for a hook that %s keeps its promis
       throw error
     }
   })
-  const details = fc.check(lives, { numRuns: 12 * KNOWN_FACTOR, seed: KNOWN_SEED })
+  const details = fc.check(lives, { numRuns: 12 * FACTOR, seed: SEED })
   if (details.failed) expect.fail(report(details.seed, failing, live))
 })

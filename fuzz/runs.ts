@@ -16,11 +16,3 @@ export const WITHOUT: readonly string[] = process.env.FUZZ_WITHOUT?.split(',') ?
 
 /** A failing life of a site is kept as a file. */
 export const KEEP = process.env.FUZZ_KEEP !== undefined
-
-/**
- * Whether runs look for what is known to be open: FUZZ_OPEN=1. Otherwise sites with a slow hook and pairs of servers live the same
- * lives each time, so that a commit does not fail by what is described in fuzz/README.md.
- */
-export const OPEN = process.env.FUZZ_OPEN === '1'
-export const KNOWN_SEED = OPEN ? SEED : 7
-export const KNOWN_FACTOR = OPEN ? FACTOR : 1

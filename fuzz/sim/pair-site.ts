@@ -160,7 +160,8 @@ export class PairSite {
     else if (step.do === 'silence') this.trunk.silence()
     else if (step.do === 'refuse') this.trunk.refuses = true
     else if (step.do === 'heal') this.trunk.heal()
-    else if (step.do === 'forget') this.#forget()
+    else if (step.do === 'lose') this.trunk.loses = step
+    else if (step.do === 'forget') this.#forget(step.unheard)
     this.run(step.do === 'advance' ? step.ms : STEP_MS)
   }
 
@@ -186,10 +187,11 @@ export class PairSite {
   }
 
   /** A client that begins anew under the name of the bridge ends its session at the far server. */
-  #forget(): void {
+  #forget(unheard = false): void {
     // CONNACK of 3.1 cannot say that a session is lost, so nothing can be promised.
     if (this.setup.version === 3) return
     this.claims.forget()
+    if (unheard) this.trunk.loses = { way: 'down', type: 'CONNACK' }
     const usurper = this.worlds.far.addTcpClient({ clientId: REMOTE_ID, version: 4, cleanStart: true })
     usurper.onEvent = (event) => {
       if (event.event !== 'connected') return

@@ -1,5 +1,6 @@
 import fc from 'fast-check'
 import { WITHOUT } from '../runs.ts'
+import type { TrunkPacket } from './trunk.ts'
 
 export type Side = 'near' | 'far'
 export const SIDES = ['near', 'far'] as const
@@ -77,8 +78,10 @@ export type PairStep =
   | { readonly do: 'break'; readonly side: Side; readonly app: 0 | 1 }
   /** What happens to the network between the servers. */
   | { readonly do: 'cut' | 'silence' | 'refuse' | 'heal' }
-  /** Somebody connects to the far server with the client id of the bridge and a clean session. */
-  | { readonly do: 'forget' }
+  /** The network breaks right behind the next packet of this kind, which does not arrive. */
+  | ({ readonly do: 'lose' } & TrunkPacket)
+  /** Somebody connects to the far server with the client id of the bridge and a clean session. `unheard`: the CONNACK that says so is lost. */
+  | { readonly do: 'forget'; readonly unheard?: boolean }
   | { readonly do: 'crash'; readonly side: Side; readonly survivors: number; readonly torn: boolean }
   | { readonly do: 'restart' | 'stall' | 'unstall' | 'fill' | 'empty'; readonly side: Side }
   | { readonly do: 'slow'; readonly side: Side; readonly ms: number }
@@ -111,7 +114,14 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 3, arbitrary: of('heal') },
   { weight: 4, arbitrary: of('crash', { side, survivors: fc.nat(3), torn: fc.boolean() }) },
   { weight: 1, arbitrary: of('restart', { side }) },
-  { weight: 1, arbitrary: of('forget') },
+  { weight: 1, arbitrary: of('forget', { unheard: fc.boolean() }) },
+  {
+    weight: 5,
+    arbitrary: of('lose', {
+      way: fc.constantFrom('up', 'down'),
+      type: fc.constantFrom('CONNACK', 'SUBSCRIBE', 'SUBACK', 'PUBLISH', 'PUBACK', 'PUBREC', 'PUBREL', 'PUBREL', 'PUBCOMP'),
+    }),
+  },
   { weight: 2, arbitrary: of('break', { side, app }) },
   { weight: 1, arbitrary: of('stall', { side }) },
   { weight: 2, arbitrary: of('unstall', { side }) },

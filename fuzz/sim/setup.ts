@@ -3,7 +3,7 @@ import type { MemoryLimits } from '../../src/base/memory.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
 import type { GatewayOptions } from '../../src/gateway/gateway-options.ts'
 import type { AirtimeLimits } from '../../src/gateway/ports/airtime.ts'
-import { OPEN, WITHOUT } from '../runs.ts'
+import { WITHOUT } from '../runs.ts'
 import type { HookKind } from './hook.ts'
 
 /**
@@ -118,7 +118,7 @@ const CHOICES: { readonly [Name in keyof Setup]: readonly [Setup[Name], ...Setup
   // Of which a sensor and its session take some 3300, and a TCP client 8000.
   memoryLimit: [Number.POSITIVE_INFINITY, 60_000, 35_000],
   storeBytes: [PLENTY, 2000],
-  hook: OPEN ? ['none', 'asks', 'late', 'late', 'refuses', 'moves'] : ['none', 'asks'],
+  hook: ['none', 'asks', 'late', 'late', 'refuses', 'moves'],
 }
 
 /** Odds of the plain value, where others than four to one make for more to see. */

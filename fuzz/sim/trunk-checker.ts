@@ -97,7 +97,8 @@ export class TrunkChecker implements TrunkObserver {
         this.#answered(way, packet)
         break
       case PacketType.SUBACK:
-        this.#claims.remember()
+        // What is refused is asked for again.
+        if (packet.reasonCodes.every((code) => code < 0x80)) this.#claims.remember()
         break
       case PacketType.PUBREL:
         this.#released(way, packet.packetId)

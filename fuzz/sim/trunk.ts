@@ -13,6 +13,12 @@ const STUCK_MS = 30_000
 /** From the server that dials to the one that is dialled, and back. */
 export type Way = 'up' | 'down'
 
+/** A kind of packet, and where it goes. */
+export interface TrunkPacket {
+  readonly way: Way
+  readonly type: 'CONNACK' | 'SUBSCRIBE' | 'SUBACK' | 'PUBLISH' | 'PUBACK' | 'PUBREC' | 'PUBREL' | 'PUBCOMP'
+}
+
 /** Sees the packets of a trunk as they are written, whether they arrive or not. */
 export interface TrunkObserver {
   dialled?(stream: number): void
@@ -28,6 +34,8 @@ export class Trunk {
   silent = false
   /** Nobody listens there. */
   refuses = false
+  /** The next packet of this kind is lost, and the stream with it. */
+  loses: TrunkPacket | undefined = undefined
   dials = 0
   readonly #streams = new Set<TrunkStream>()
 
@@ -52,6 +60,7 @@ export class Trunk {
   heal(): void {
     this.silent = false
     this.refuses = false
+    this.loses = undefined
   }
 
   #dial(connection: number): void {
@@ -106,7 +115,11 @@ class TrunkStream {
   }
 
   tell(way: Way, packet: Packet): void {
-    for (const observer of this.trunk.observers) observer.written?.(this.number, way, packet)
+    const { trunk } = this
+    for (const observer of trunk.observers) observer.written?.(this.number, way, packet)
+    if (trunk.loses === undefined || trunk.loses.way !== way || PacketType[trunk.loses.type] !== packet.type) return
+    trunk.loses = undefined
+    trunk.near.schedule.after(0, () => this.cut())
   }
 }
 

@@ -323,8 +323,8 @@ export const NOTICES = {
   'upstream-refused': {
     levels: ['warn'],
     fields: ['client', 'peer', 'reason'],
-    about: 'The far side of a link refused a subscription. The others are not affected.',
-    action: "Allow it in that broker's access rules.",
+    about: 'The far side of a link refused a subscription. The others are not affected, and it is asked again.',
+    action: "Allow it in that broker's access rules, or make room there.",
   },
   'upstream-limited': {
     levels: ['warn'],

@@ -16,43 +16,47 @@ import type { BridgeFilter } from './topic-map.ts'
 /** Filters in one packet: AWS IoT Core takes no more than eight. */
 const FILTERS_PER_PACKET = 8
 
+/** Milliseconds until a subscription that found no room here is asked for again: twice as many each time. */
+const AGAIN_MS = 1_000
+const AGAIN_MS_MAX = 60_000
+
 type SubscribeOptions = Omit<SubscriptionRequest, 'filter' | 'qos'>
 
 /** Requests on one side of a bridge that are not answered yet. */
 export class PendingRequests {
-  /** Of those without an answer, by packet id. */
-  readonly #filters = new Map<number, readonly string[]>()
+  /** Those without an answer, by packet id. */
+  readonly #open = new Map<number, Subscribe | Unsubscribe>()
+  /** Subscriptions for which there was no room, and when they are asked for again. */
+  #refused: SubscriptionRequest[] = []
+  #againMs = AGAIN_MS
+  againAt: Instant | undefined = undefined
   readonly #unsent = new Fifo<Subscribe | Unsubscribe>()
   #last = 0
 
   get isOver(): boolean {
-    return this.#filters.size === 0
+    return this.#open.size === 0
   }
 
   /** The session is closed: nothing will be answered. */
   clear(): void {
-    this.#filters.clear()
+    this.#open.clear()
     this.#unsent.clear()
+    this.#refused = []
+    this.againAt = undefined
   }
 
   subscribe(filters: readonly BridgeFilter[], options: SubscribeOptions): void {
-    for (const part of parts(filters))
-      this.#unsent.push({
-        type: PacketType.SUBSCRIBE,
-        packetId: this.#begin(part.map(({ filter }) => filter)),
-        subscriptions: part.map(({ filter, qos }) => ({ filter, qos, ...options })),
-        properties: NO_PROPERTIES,
-      })
+    this.#subscribe(filters.map(({ filter, qos }) => ({ filter, qos, ...options })))
+  }
+
+  #subscribe(subscriptions: readonly SubscriptionRequest[]): void {
+    for (const part of parts(subscriptions))
+      this.#begin({ type: PacketType.SUBSCRIBE, packetId: this.#nextId(), subscriptions: part, properties: NO_PROPERTIES })
   }
 
   unsubscribe(filters: readonly string[]): void {
     for (const part of parts(filters))
-      this.#unsent.push({
-        type: PacketType.UNSUBSCRIBE,
-        packetId: this.#begin(part),
-        filters: part,
-        properties: NO_PROPERTIES,
-      })
+      this.#begin({ type: PacketType.UNSUBSCRIBE, packetId: this.#nextId(), filters: part, properties: NO_PROPERTIES })
   }
 
   /** Sends what the link takes: the broker has one request of a link under way at a time, and drops what comes meanwhile. */
@@ -64,26 +68,48 @@ export class PendingRequests {
     }
   }
 
-  /** The filters of an answered request; empty for one that is not known. */
-  answered({ packetId }: Suback | Unsuback): readonly string[] {
-    const filters = this.#filters.get(packetId) ?? []
-    this.#filters.delete(packetId)
-    return filters
+  /** The request that this answers; undefined if it is not known. */
+  answered({ packetId }: Suback | Unsuback): Subscribe | Unsubscribe | undefined {
+    const request = this.#open.get(packetId)
+    this.#open.delete(packetId)
+    return request
   }
 
-  #begin(filters: readonly string[]): number {
+  /** The filters that are refused, with their reason codes. For those that found no room it is asked again at `againAt`. */
+  subscribed(now: Instant, suback: Suback): (readonly [filter: string, reasonCode: number])[] {
+    const request = this.answered(suback)
+    if (request?.type !== PacketType.SUBSCRIBE) return []
+    const refused = request.subscriptions.flatMap((subscription, i) => {
+      const reasonCode = suback.reasonCodes[i] ?? ReasonCode.UNSPECIFIED_ERROR
+      return reasonCode < 0x80 ? [] : [{ subscription, reasonCode }]
+    })
+    for (const { subscription, reasonCode } of refused)
+      if (reasonCode === ReasonCode.QUOTA_EXCEEDED) this.#refused.push(subscription)
+    if (this.#refused.length === 0) this.#againMs = AGAIN_MS
+    else this.againAt ??= now + this.#againMs
+    return refused.map(({ subscription, reasonCode }) => [subscription.filter, reasonCode])
+  }
+
+  /** Asks again for what was refused, if it is time. */
+  handleTimeout(now: Instant): void {
+    if (this.againAt === undefined || now < this.againAt) return
+    this.againAt = undefined
+    this.#againMs = Math.min(2 * this.#againMs, AGAIN_MS_MAX)
+    const refused = this.#refused
+    this.#refused = []
+    this.#subscribe(refused)
+  }
+
+  #begin(request: Subscribe | Unsubscribe): void {
+    this.#open.set(request.packetId, request)
+    this.#unsent.push(request)
+  }
+
+  #nextId(): number {
     this.#last = (this.#last % 0xffff) + 1
-    this.#filters.set(this.#last, filters)
     return this.#last
   }
 }
-
-/** The filters that a SUBACK refuses, with their reason codes. */
-export const refusedIn = (filters: readonly string[], { reasonCodes }: Suback): (readonly [string, number])[] =>
-  filters.flatMap((filter, i) => {
-    const reasonCode = reasonCodes[i] ?? ReasonCode.UNSPECIFIED_ERROR
-    return reasonCode < 0x80 ? [] : [[filter, reasonCode] as const]
-  })
 
 function parts<T>(all: readonly T[]): T[][] {
   const found: T[][] = []

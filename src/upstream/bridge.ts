@@ -1,7 +1,7 @@
 import { earliest, type Instant } from '../base/machine.ts'
 import type { NoticeSink } from '../base/notice.ts'
 import { BRIDGE_LISTENER, type Delivery, type Link, type Outgoing, OutgoingType, type Uplink } from '../mqtt/link.ts'
-import { type Connack, PacketType, type PublishResponse } from '../mqtt/packets.ts'
+import { type Connack, PacketType, type PublishResponse, type Subscribe, type Unsubscribe } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { QoS } from '../mqtt/publish.ts'
 import { isLastingRefusal, ReasonCode } from '../mqtt/reason-codes.ts'
@@ -10,7 +10,7 @@ import type { SessionKey } from '../store/store.ts'
 import { BridgeNotifications, stateMessage } from './bridge-notifications.ts'
 import type { BridgeOptions } from './bridge-options.ts'
 import { answer, renamed } from './bridge-packets.ts'
-import { markedBy, markOf, PendingRequests, refusedIn } from './bridge-subscriptions.ts'
+import { markedBy, markOf, PendingRequests } from './bridge-subscriptions.ts'
 import { Deliveries } from './deliveries.ts'
 import { Targets } from './targets.ts'
 import { remoteFilter, TopicMap } from './topic-map.ts'
@@ -139,11 +139,12 @@ export class Bridge implements UpstreamLinkOwner {
       this.#retryAt = undefined
       this.#deliveries.retry(now)
     }
+    this.#localRequests.handleTimeout(now)
     this.#reconsider(now)
   }
 
   nextTimeout(): Instant | undefined {
-    return earliest(earliest(this.#reopenAt, this.#retryAt), this.#idleAt)
+    return earliest(earliest(this.#reopenAt, this.#retryAt), earliest(this.#idleAt, this.#localRequests.againAt))
   }
 
   /** When a lazy bridge disconnects, unless something is sent until then. */
@@ -196,7 +197,7 @@ export class Bridge implements UpstreamLinkOwner {
         if (out.reasonCode === 0) this.#opened(now, out)
         return
       case PacketType.SUBACK:
-        for (const [filter, code] of refusedIn(this.#localRequests.answered(out), out))
+        for (const [filter, code] of this.#localRequests.subscribed(now, out))
           this.#news.problem(now, `cannot subscribe to ${filter} here: ${hex(code)}`)
         this.#isReady ||= this.#localRequests.isOver
         return
@@ -306,10 +307,9 @@ export class Bridge implements UpstreamLinkOwner {
         this.#deliveries.released(now, out)
         return
       case PacketType.SUBACK:
-        this.#remoteRequests.answered(out)
-        return
       case PacketType.UNSUBACK:
-        this.#unsubscribed(this.#remoteRequests.answered(out))
+        // The link says which subscriptions are refused, and asks for them again.
+        this.#answeredRequest(this.#remoteRequests.answered(out))
     }
   }
 
@@ -406,9 +406,10 @@ export class Bridge implements UpstreamLinkOwner {
     this.#remoteRequests.send(now, this.remote, false)
   }
 
-  #unsubscribed(filters: readonly string[]): void {
+  #answeredRequest(request: Subscribe | Unsubscribe | undefined): void {
+    if (request?.type !== PacketType.UNSUBSCRIBE) return
     const known = new Set(this.#filters())
-    const marks = filters.map(markOf).filter((mark) => known.has(mark))
+    const marks = request.filters.map(markOf).filter((mark) => known.has(mark))
     this.#localRequests.unsubscribe(marks)
   }
 

@@ -1,4 +1,4 @@
-import type { Instant } from '../base/machine.ts'
+import { earliest, type Instant } from '../base/machine.ts'
 import type { Disconnect } from '../mqtt/packets.ts'
 import type { ByteCount } from '../mqtt/topic-names.ts'
 import type { UpstreamLink } from './upstream-link.ts'
@@ -28,6 +28,11 @@ export interface UpstreamStatus {
   givenUp: number
 }
 
+export const newStatus = (now: Instant, target: string): UpstreamStatus => ({
+  ...{ state: 'off', since: now, target, version: 0, dials: 0, connects: 0, lastError: '', roundTripMs: undefined },
+  ...{ sessionsLost: 0, sent: 0, received: 0, resent: 0, givenUp: 0 },
+})
+
 /** What a link needs of `Upstream`. */
 export interface LinkHost {
   /** What all links hold counts here. */
@@ -46,3 +51,7 @@ export interface LinkHost {
   /** Milliseconds of the backoff after so many failures. */
   backoff(link: UpstreamLink, failures: number): number
 }
+
+/** When to write again what the far side has refused for now. */
+export const nextLook = ({ outbound, subscriptions }: UpstreamLink): Instant | undefined =>
+  earliest(outbound.heldUntil, subscriptions.againAt)

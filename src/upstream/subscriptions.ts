@@ -28,6 +28,12 @@ interface Request {
   readonly isRenewal: boolean
 }
 
+/** A subscription of the owner. */
+interface Wanted {
+  readonly request: SubscriptionRequest
+  readonly properties: Properties
+}
+
 /** What comes of a request. */
 export interface Answered {
   readonly forOwner: Suback | Unsuback | undefined
@@ -38,13 +44,29 @@ export interface Answered {
 const FILTERS_MAX = 8
 
 /**
- * The subscriptions of a link at the far side. They are kept here as well, and made again when the far side has lost the session.
- * Requests have packet ids of their own on the stream, because those of the owner may belong to its messages.
+ * Codes of SUBACK that may be another one later: the far side has no room (Roost: its store is full), or does not say why. 3.1.1 has
+ * no other than the first.
+ */
+const MAY_PASS: ReadonlySet<number> = new Set([
+  ReasonCode.UNSPECIFIED_ERROR,
+  ReasonCode.IMPLEMENTATION_SPECIFIC_ERROR,
+  ReasonCode.QUOTA_EXCEEDED,
+])
+
+/**
+ * The subscriptions of a link at the far side. They are kept here as well, and made again when the far side has lost the session. What
+ * it refuses is asked for again: over the same stream if the reason may pass, and otherwise over the next. Requests have packet ids of their own on the stream, because those of the owner may belong to its messages.
  */
 export class Subscriptions {
-  readonly #wanted = new Map<string, { readonly request: SubscriptionRequest; readonly properties: Properties }>()
+  readonly #wanted = new Map<string, Wanted>()
   readonly #keeps: boolean
   #requests: Request[] = []
+  /** What the far side has refused, by filter, and whether the reason may pass. */
+  readonly #refused = new Map<string, Wanted & { readonly mayPass: boolean }>()
+  /** Answers in a row with a refusal that may pass. */
+  #refusals = 0
+  /** When to ask again for what was refused; undefined while there is nothing of that kind, or it is under way. */
+  againAt: Instant | undefined = undefined
 
   /** `keeps`: subscriptions are kept here, and not by the owner of the link. */
   constructor(keeps = true) {
@@ -71,6 +93,7 @@ export class Subscriptions {
   }
 
   add(packet: Subscribe | Unsubscribe): void {
+    for (const filter of filtersOf(packet)) this.#refused.delete(filter)
     if (this.#keeps && packet.type === PacketType.UNSUBSCRIBE) for (const filter of packet.filters) this.#wanted.delete(filter)
     else if (this.#keeps && packet.type === PacketType.SUBSCRIBE)
       for (const request of packet.subscriptions) this.#wanted.set(request.filter, { request, properties: packet.properties })
@@ -118,7 +141,32 @@ export class Subscriptions {
     const refused = packet.subscriptions.flatMap(({ filter }, i) =>
       reasonCodes[i]! < 0x80 ? [] : [[filter, reasonCodes[i]!] as const],
     )
+    for (const [i, request] of packet.subscriptions.entries()) {
+      const { filter } = request
+      const code = reasonCodes[i]!
+      if (code < 0x80) this.#refused.delete(filter)
+      else if (this.#keeps ? this.#wanted.has(filter) : isRenewal && !this.#isGivenUp(filter))
+        this.#refused.set(filter, { request, properties: packet.properties, mayPass: MAY_PASS.has(code) })
+    }
+    this.#refusals = refused.some(([, code]) => MAY_PASS.has(code)) ? this.#refusals + 1 : 0
     return { forOwner: isRenewal ? undefined : { ...answer, packetId: packet.packetId, reasonCodes }, refused }
+  }
+
+  /** Whether its owner unsubscribes from it, and the far side has not answered that. */
+  #isGivenUp(filter: string): boolean {
+    return this.#requests.some(({ packet }) => packet.type === PacketType.UNSUBSCRIBE && packet.filters.includes(filter))
+  }
+
+  /** After an answer: when to ask again, if something was refused. `at`: by the number of refusals in a row. */
+  postpone(at: (refusals: number) => Instant): void {
+    if (this.#refusals > 0) this.againAt ??= at(this.#refusals)
+  }
+
+  /** Asks again for what was refused, when it is time. */
+  askAgain(now: Instant): void {
+    if (this.againAt === undefined || now < this.againAt) return
+    this.againAt = undefined
+    this.#renew([...this.#refused.values()].filter(({ mayPass }) => mayPass))
   }
 
   /**
@@ -126,16 +174,22 @@ export class Subscriptions {
    * those that the owner keeps.
    */
   resume(sessionPresent: boolean, theirs?: Iterable<SubscriptionRequest>): void {
+    this.againAt = undefined
     for (const each of this.#requests) each.wireId = 0
-    if (sessionPresent) return
+    if (sessionPresent) {
+      this.#renew(this.#refused.values())
+      return
+    }
     this.#requests = this.#requests.filter(({ isRenewal }) => !isRenewal)
-    const asked = new Set<string>()
-    for (const { packet } of this.#requests)
-      if (packet.type === PacketType.SUBSCRIBE) for (const { filter } of packet.subscriptions) asked.add(filter)
+    this.#renew(theirs === undefined ? this.#wanted.values() : withoutProperties(theirs))
+  }
+
+  /** Makes subscriptions again, but those that are asked for already. */
+  #renew(wanted: Iterable<Wanted>): void {
+    const asked = new Set(this.#requests.flatMap(({ packet }) => (packet.type === PacketType.SUBSCRIBE ? filtersOf(packet) : [])))
     const parts = new Map<Properties, SubscriptionRequest[]>()
     const full = (properties: Properties, subscriptions: readonly SubscriptionRequest[]): void =>
       this.#request({ type: PacketType.SUBSCRIBE, packetId: 0, subscriptions, properties }, true)
-    const wanted = theirs === undefined ? this.#wanted.values() : withoutProperties(theirs)
     for (const { request, properties } of wanted) {
       if (asked.has(request.filter)) continue
       const part = parts.get(properties) ?? []
@@ -149,7 +203,10 @@ export class Subscriptions {
   }
 }
 
-function* withoutProperties(requests: Iterable<SubscriptionRequest>) {
+const filtersOf = (packet: Subscribe | Unsubscribe): readonly string[] =>
+  packet.type === PacketType.UNSUBSCRIBE ? packet.filters : packet.subscriptions.map(({ filter }) => filter)
+
+function* withoutProperties(requests: Iterable<SubscriptionRequest>): Iterable<Wanted> {
   for (const request of requests) yield { request, properties: NO_PROPERTIES }
 }
 

@@ -20,7 +20,7 @@ import type { SessionKey } from '../store/store.ts'
 import { connectFor, isBrief, needsPurge } from './connect-packet.ts'
 import { GOODBYE } from './endings.ts'
 import { Inbound } from './inbound.ts'
-import type { LinkHost, UpstreamStatus } from './link-host.ts'
+import { type LinkHost, newStatus, type UpstreamStatus } from './link-host.ts'
 import { Outbound, type OutboundOwner, OutgoingMessage, responseOf } from './outbound.ts'
 import { type Answered, Subscriptions } from './subscriptions.ts'
 import type { Targets } from './targets.ts'
@@ -148,10 +148,7 @@ export class UpstreamLink implements Link {
     this.targets = targets
     this.owner = owner
     this.#host = host
-    this.status = {
-      ...{ state: 'off', since: now, target: targets.all[0]!.target.url, version: 0, dials: 0, connects: 0, lastError: '' },
-      ...{ roundTripMs: undefined, sessionsLost: 0, sent: 0, received: 0, resent: 0, givenUp: 0 },
-    }
+    this.status = newStatus(now, targets.all[0]!.target.url)
     this.inbound = new Inbound(host.held)
     const outbound: OutboundOwner = {
       answer: (type, packetId, reasonCode) => this.#answer(responseOf(type, packetId, reasonCode)),
@@ -443,7 +440,7 @@ export class UpstreamLink implements Link {
           this.#host.notices.limited(this, 'upstream-limited', what)
           return undefined
         }
-        this.#subscribed(answered)
+        this.#subscribed(now, answered)
         // A message may wait for the packet id.
         this.#host.markDirty(this)
         return undefined
@@ -455,9 +452,10 @@ export class UpstreamLink implements Link {
     }
   }
 
-  #subscribed({ refused, forOwner }: Answered): void {
+  #subscribed(now: Instant, { refused, forOwner }: Answered): void {
     for (const [filter, code] of refused)
       this.#host.notices.limited(this, 'upstream-refused', `subscription to ${filter}: ${reasonCodeName(code)}`)
+    this.subscriptions.postpone((refusals) => now + this.#host.backoff(this, refusals - 1))
     if (forOwner !== undefined) this.#answer(forOwner)
   }
 
@@ -473,10 +471,11 @@ export class UpstreamLink implements Link {
     const { stream, outbound, subscriptions } = this
     if (stream?.state !== 'up') return
     for (let packet = this.#control.shift(); packet !== undefined; packet = this.#control.shift()) output.write(packet, stream)
+    subscriptions.askAgain(now)
     if (subscriptions.hasUnsent) {
       const { send, done } = subscriptions.unsent(now, stream.features, () => this.#freeId())
       for (const request of send) output.write(request, stream)
-      for (const answered of done) this.#subscribed(answered)
+      for (const answered of done) this.#subscribed(now, answered)
     }
     if (!stream.congested) outbound.write(now, stream, output, this.settings.window)
     stream.lastSent = now

@@ -15,7 +15,7 @@ import { type ByteCount, Remembered } from '../mqtt/topic-names.ts'
 import { DialQueue } from './dial-queue.ts'
 import { type Ending, GOODBYE, whyDisconnected, whyRefused } from './endings.ts'
 import type { Inbound } from './inbound.ts'
-import type { LinkHost } from './link-host.ts'
+import { type LinkHost, nextLook } from './link-host.ts'
 import { afterLoss, afterMiss } from './redial.ts'
 import type { Target } from './target.ts'
 import { backoffMs, type KnownTarget, type Targets } from './targets.ts'
@@ -310,7 +310,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   #watch(now: Instant, stream: UpstreamStream): void {
     const { link } = stream
     const { waitsSince } = link.subscriptions
-    const { heldUntil } = link.outbound
+    const heldUntil = nextLook(link)
     if (waitsSince !== undefined && now >= waitsSince + PATIENCE_MS && !stream.paused) {
       this.#fail(now, stream, { reason: `SUBSCRIBE is not answered within ${PATIENCE_MS / 1000} s` })
       return
@@ -479,7 +479,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     link.writeAll(now, this.#parts.output)
     const { stream } = link
     if (stream?.state !== 'up') return
-    if (link.outbound.heldUntil !== undefined || link.subscriptions.waitsSince !== undefined) this.#watch(now, stream)
+    if (nextLook(link) !== undefined || link.subscriptions.waitsSince !== undefined) this.#watch(now, stream)
     if (!stream.paused || !link.inbound.isDrained) return
     stream.paused = false
     stream.lastReceived = now

@@ -216,6 +216,52 @@ test('the local store is full: the far side keeps the message until there is roo
   expect(pair.far.server.broker.sessions.byKey('mqtt:site.head')!.inflight?.size ?? 0).toBe(0)
 })
 
+test.each([4, 5] as const)('a far side without room for a subscription is asked until it has room (MQTT %i)', (version) => {
+  const plain = bridge(['# in 1'])
+  const pair = new Pair([{ ...plain, targets: { ...plain.targets, version } }])
+  const [far, near] = [pair.far.client('f'), pair.near.client('n').subscribe('#')]
+  pair.down()
+  pair.far.client('site.head', { version: 4, cleanStart: true }).mqtt.disconnect(pair.now)
+  pair.run()
+  // What begins the session fits, and the subscription does not.
+  const write = pair.write.bind(pair)
+  pair.write = (site, connection, bytes) => {
+    if (site === pair.near && bytes[0]! >> 4 === PacketType.SUBSCRIBE) pair.far.store.refuse = true
+    write(site, connection, bytes)
+  }
+  pair.up()
+  expect(pair.near.codes()).toContain('upstream-refused')
+  pair.advance(120_000)
+  expect(pair.far.server.broker.subscriptionCount).toBe(0)
+  pair.write = write
+  pair.far.store.refuse = false
+  pair.advance(60_000)
+  far.publish('a', '1', 1)
+  expect(near.heard()).toEqual(['a=1 q1'])
+  expect(pair.near.codes().filter((code) => code === 'upstream-refused')).toHaveLength(1)
+})
+
+test('the local store is full when the bridge subscribes here: it does so when there is room', () => {
+  const pair = new Pair([bridge(['a out 1'])])
+  const { near } = pair
+  pair.cut()
+  near.store = near.store.crash()
+  let isFull = true
+  const append = near.store.append.bind(near.store)
+  near.store.append = (record) => (isFull && record.type === 'subscribe' ? 'full' : append(record))
+  near.start({ bridges: [bridge(['a out 1', 'b out 1'])] })
+  pair.advance(10_000)
+  const far = pair.far.client('f').subscribe('#')
+  const client = near.client('n').publish('a', '1', 1).publish('b', 'lost', 1)
+  expect(far.heard()).toEqual(['a=1 q1'])
+  const problems = near.notices.flatMap(({ code, reason }) => (code === 'bridge-problem' ? [reason] : []))
+  expect(problems.sort()).toEqual(['a', 'b'].map((filter) => `cannot subscribe to ${filter} here: reason code 0x97`))
+  isFull = false
+  pair.advance(60_000)
+  client.publish('b', '2', 1)
+  expect(far.heard()).toEqual(['b=2 q1'])
+})
+
 test('the local store is full when PUBREC of the far side comes: the exchange goes on when there is room', () => {
   const pair = new Pair([bridge(['# out 2'])])
   const far = pair.far.client('f').subscribe('#')

@@ -108,6 +108,57 @@ test('a filter that is refused is told once, and the others work', () => {
   ])
 })
 
+/** Answers SUBSCRIBE with this code for the filter `no`. */
+function refuse(code: () => number): void {
+  far.script = (packet) =>
+    packet.type === SUBSCRIBE
+      ? {
+          ...{ type: SUBACK, packetId: packet.packetId, properties: NO_PROPERTIES },
+          reasonCodes: packet.subscriptions.map(({ filter }) => (filter === 'no' ? code() : 1)),
+        }
+      : 'usual'
+}
+
+test('what found no room at the far side is asked for again over the same stream, with the backoff, until it does', () => {
+  let code = 0x97
+  refuse(() => code)
+  near.connect(link)
+  near.subscribe(link, 1, { filter: 'no' }, { filter: 'yes' })
+  near.advance(600_000)
+  const attempts = asked().slice(1)
+  expect(new Set(attempts)).toEqual(new Set(['no']))
+  expect(attempts.length).toBeGreaterThan(5)
+  expect(attempts.length).toBeLessThan(40)
+  code = 1
+  near.advance(120_000)
+  const before = asked().length
+  near.advance(600_000)
+  expect(asked()).toHaveLength(before)
+  // Its owner has been told once.
+  expect(owner.ids(SUBACK)).toEqual([1])
+})
+
+test('what is refused for good is asked for again over the next stream only', () => {
+  refuse(() => 0x87)
+  near.connect(link)
+  near.subscribe(link, 1, { filter: 'no' }, { filter: 'yes' })
+  near.advance(600_000)
+  expect(asked()).toEqual(['no,yes'])
+  reconnect(true)
+  near.advance(600_000)
+  expect(asked()).toEqual(['no,yes', 'no'])
+})
+
+test('what the owner has given up since is not asked for again', () => {
+  refuse(() => 0x97)
+  near.connect(link)
+  near.subscribe(link, 1, { filter: 'no' })
+  link.send(near.now, { type: UNSUBSCRIBE, packetId: 2, filters: ['no'], properties: NO_PROPERTIES })
+  near.advance(600_000)
+  reconnect(true)
+  expect(asked()).toEqual(['no', '- no'])
+})
+
 test('what the far side does not have is not asked for', () => {
   far.connack = {
     ...{ wildcardSubscriptionAvailable: false, sharedSubscriptionAvailable: false },

@@ -47,7 +47,7 @@ export const NOTICES: Readonly<Record<string, readonly [about: string, action: s
   'certificate-expires': ["A certificate that the configuration names has expired, or will within 30 days. Said at the start and once a day.","Renew it, and send SIGHUP."],
   'upstream-up': ["A link to a far side (a bridge) is connected. The reason says with which protocol version, and whether its session was still there.","Nothing."],
   'upstream-down': ["A link to a far side was lost, or could not be made. It is tried again, after one second at first and after a minute at last. An attempt that fails for the same reason is not reported again.","Check that broker, the network and, if the reason names them, credentials or certificates."],
-  'upstream-refused': ["The far side of a link refused a subscription. The others are not affected.","Allow it in that broker's access rules."],
+  'upstream-refused': ["The far side of a link refused a subscription. The others are not affected, and it is asked again.","Allow it in that broker's access rules, or make room there."],
   'upstream-limited': ["The far side of a link lacks something, such as QoS 2 or retained messages, or breaks a rule of the protocol. Said once.","Depends on the reason."],
   'bridge-problem': ["A bridge (the client in the line is its name, or its session) cannot do all of its work. The reason says what, and what happens next.","Depends on the reason; see docs/bridge.md."],
   'bridge-refused': ["A bridge could not pass on a message, which is dropped: its topic is not valid on the other side.","Shorten the prefixes of the topic, or raise max_topic_levels."],
