@@ -168,8 +168,9 @@ const MOSQUITTO = `## From Mosquitto
 
 translates a configuration of Mosquitto 2.0, including the files of its \`include_dir\`. Each setting that has no
 counterpart is reported on standard error with the reason, and appears in the file as a comment. Relative paths are
-relative to the directory of mosquitto.conf. Mosquitto's saved state (\`mosquitto.db\`) is not imported. The report
-ends with a summary: carried over, needs attention, lost.
+relative to the directory of mosquitto.conf. The report ends with a summary: carried
+over, needs attention, lost; and with the command that brings over Mosquitto's saved state (\`roost import\`,
+[migrating.md](migrating.md#saved-state)).
 
 A listener that loses a setting that protects it, such as a plugin, or an unknown setting that may do so, is moved to
 127.0.0.1, and the exit code is 3, or 0 with \`--accept-losses\`. A listener on which Mosquitto accepts no client gets

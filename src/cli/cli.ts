@@ -9,6 +9,7 @@ import { flagOf, nameOf as nameInside, type Option, type OptionKey, options } fr
 import { addBackupCommands } from './backup.ts'
 import { addConfigCommand } from './config.ts'
 import { addHttpCommands } from './http/commands.ts'
+import { addImportCommand } from './import.ts'
 import { addPasswdCommand } from './passwd.ts'
 import { type Host, serve } from './serve.ts'
 import { addSessionsCommand } from './sessions.ts'
@@ -65,6 +66,7 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
   addConfigCommand(program, host, (code) => {
     exitCode = code
   })
+  addImportCommand(program, host)
   addPasswdCommand(program, host)
   addSessionsCommand(program, host)
   addHttpCommands(program, host)

@@ -75,6 +75,16 @@ export class MosquittoBroker {
     }
   }
 
+  /** Where it keeps its state, if it does: complete after `save`. */
+  get database(): string {
+    return join(this.#directory, 'mosquitto.db')
+  }
+
+  /** Ends it in the ordinary way; its folder stays until `stop`. */
+  save(): Promise<void> {
+    return this.#end('SIGTERM')
+  }
+
   /** Ends it without a word to anybody. */
   kill(): Promise<void> {
     return this.#end('SIGKILL')
