@@ -24,7 +24,7 @@ function commandsOf(page: string): Shown[] {
   }))
   return [...inBlocks, ...inText].flatMap(({ place, command }) => {
     const [, words] = START.exec(command) ?? []
-    if (words === undefined || !/^[a-z-]/.test(words)) return []
+    if (words === undefined || !/^(?!version )[a-z-]/.test(words)) return []
     const isServe = command.includes('npm start --')
     // Up to the next command of the line, without what is in quotes.
     const own = words.replaceAll(/"[^"]*"|'[^']*'/g, 'QUOTED').split(/ [|&>#;]|;|&&| {3}/)[0]!

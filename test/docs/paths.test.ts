@@ -1,4 +1,5 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 
@@ -20,3 +21,30 @@ test.each(DOCUMENTS)('%s names files that exist', (document) => {
 test('paths are recognised', () => {
   expect('see `src/a/b.ts`, test/c.test.ts and docs/d.md'.match(PATH)).toEqual(['src/a/b.ts', 'test/c.test.ts'])
 })
+
+test('docs/README.md leads to every page', () => {
+  const index = readFileSync(`${ROOT}docs/README.md`, 'utf8')
+  const pages = DOCUMENTS.filter((name) => name.startsWith('docs/') && name !== 'docs/README.md').map((name) => name.slice(5))
+  expect(pages.filter((page) => !index.includes(`](${page})`))).toEqual([])
+})
+
+test.each(DOCUMENTS)('%s links to files and headings that exist', (document) => {
+  const folder = dirname(`${ROOT}${document}`)
+  const links = Array.from(readFileSync(`${ROOT}${document}`, 'utf8').matchAll(/\]\(([^)\s]+)\)/g), ([, link]) => link!)
+  const broken = links.filter((link) => {
+    if (/^[a-z]+:/.test(link)) return false
+    const [file, anchor] = link.split('#') as [string, string?]
+    const path = file === '' ? `${ROOT}${document}` : join(folder, file)
+    return !existsSync(path) || (anchor !== undefined && !headings(path).includes(anchor))
+  })
+  expect(broken).toEqual([])
+})
+
+/** Anchors of the headings of a page, as GitHub makes them. */
+const headings = (path: string): string[] =>
+  Array.from(readFileSync(path, 'utf8').matchAll(/^#+ (.+)$/gm), ([, heading]) =>
+    heading!
+      .toLowerCase()
+      .replaceAll(/[^\p{Letter}\p{Number} _-]/gu, '')
+      .replaceAll(' ', '-'),
+  )
