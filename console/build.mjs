@@ -4,6 +4,7 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { brotliCompressSync, constants, gzipSync } from 'node:zlib'
+import { BUNDLED } from './bundled.mjs'
 
 const HERE = fileURLToPath(new URL('.', import.meta.url))
 const OUT = fileURLToPath(new URL('../dist/console/', import.meta.url))
@@ -24,17 +25,24 @@ function sourcesHash() {
   return hash.digest('hex')
 }
 
-/** Of the packages whose code is in the console. */
 const licenses = () =>
-  ['preact', '@preact/signals', '@preact/signals-core', 'uplot']
-    .map((name) => `${name}\n\n${readFileSync(join(HERE, '../node_modules', name, 'LICENSE'), 'utf8').trim()}\n`)
-    .join('\n\n')
+  BUNDLED.map((name) => `${name}\n\n${readFileSync(join(HERE, '../node_modules', name, 'LICENSE'), 'utf8').trim()}\n`).join(
+    '\n\n',
+  )
+
+/** @throws Error if the code of other packages than BUNDLED is in the page: their licences and versions would not be told */
+function checkBundled({ output }) {
+  const modules = output.flatMap(({ moduleIds = [] }) => moduleIds)
+  const names = modules.flatMap((id) => /node_modules\/((?:@[^/]+\/)?[^/]+)\/(?!.*node_modules\/)/.exec(id)?.[1] ?? [])
+  const found = [...new Set(names)].sort().join(', ')
+  if (found !== BUNDLED.join(', ')) throw new Error(`console/bundled.mjs lists ${BUNDLED.join(', ')}, but bundled are ${found}`)
+}
 
 const sources = sourcesHash()
 const built = existsSync(STAMP) ? readFileSync(STAMP, 'utf8') : ''
 if (built !== sources) {
   const { build } = await import('vite')
-  await build({ configFile: join(HERE, 'vite.config.mjs'), logLevel: 'warn' })
+  checkBundled(await build({ configFile: join(HERE, 'vite.config.mjs'), logLevel: 'warn' }))
   writeFileSync(join(OUT, 'licenses.txt'), licenses())
   // Once here, rather than at each start.
   for (const path of filesIn(OUT)) {

@@ -21,7 +21,10 @@ const ENV = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/
 
 type Lock = { readonly packages: Readonly<Record<string, { readonly dev?: boolean }>> }
 
-/** An empty folder with the package in it: packed from dist/ as it is, and installed from the file. */
+/** The packed file that `npm run release` asks about. */
+const PACKED = process.env.ROOST_PACKAGE
+
+/** An empty folder with the package in it: packed from dist/ as it is, or PACKED, and installed from the file. */
 export class Consumer {
   readonly dir = mkdtempSync(join(tmpdir(), 'roost-package-'))
   /** The paths of the files in the package. */
@@ -30,9 +33,9 @@ export class Consumer {
   readonly packedBytes: number
 
   constructor() {
-    const [packed] = JSON.parse(this.#npm(['pack', '--ignore-scripts', '--json', '--pack-destination', this.dir], ROOT)) as [
-      { filename: string; size: number; files: { path: string }[] },
-    ]
+    const [packed] = JSON.parse(
+      this.#npm(['pack', PACKED ?? '.', '--ignore-scripts', '--json', '--pack-destination', this.dir], ROOT),
+    ) as [{ filename: string; size: number; files: { path: string }[] }]
     this.files = packed.files.map(({ path }) => path)
     this.packedBytes = packed.size
     this.write('package.json', JSON.stringify({ name: 'consumer', dependencies: { 'roost-mqtt': `file:${packed.filename}` } }))
