@@ -16,6 +16,8 @@ export interface Run {
   ledger: Ledger
   ports: { mqtt: number; sn: number }
   violated(what: string): void
+  /** A TCP client has heard that its message was taken; with 5.0 the reason code may say that nobody is subscribed. */
+  acknowledged?(sent: Sent, reasonCode: number): void
 }
 
 /** A message on its way, by packet or message id. */
@@ -30,10 +32,13 @@ class Open {
     if (id !== undefined) this.#sent.set(id, sent)
   }
 
-  end(id: number, ok: boolean): void {
+  /** Returns the message if it was taken. */
+  end(id: number, ok: boolean): Sent | undefined {
     const sent = this.#sent.get(id)
-    if (sent !== undefined && ok) sent.acknowledged = true
     this.#sent.delete(id)
+    if (sent === undefined || !ok) return undefined
+    sent.acknowledged = true
+    return sent
   }
 }
 
@@ -110,7 +115,8 @@ export class LiveClient {
     if (event.event === 'message') this.#run.ledger.receive(clientId, Buffer.from(event.message.payload).toString())
     else if (event.event === 'published') {
       if (event.reasonCode >= 0x80) this.#run.violated(`${clientId}: a message was refused with ${event.reasonCode}`)
-      this.open.end(event.packetId, event.reasonCode < 0x80)
+      const sent = this.open.end(event.packetId, event.reasonCode < 0x80)
+      if (sent !== undefined) this.#run.acknowledged?.(sent, event.reasonCode)
     } else if (event.event === 'subscribed') this.#subscribed = true
     else if (event.event === 'refused') this.#run.violated(`${clientId}: refused with ${event.reasonCode}`)
     else if (event.event === 'connected') {

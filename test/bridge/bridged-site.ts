@@ -40,6 +40,10 @@ class Side implements Run {
     return { mqtt: this.end.port, sn: 0 }
   }
 
+  acknowledged({ text }: Sent, reasonCode: number): void {
+    this.#site.acknowledgedBy(this, text, reasonCode)
+  }
+
   violated(what: string): void {
     if (!this.mayForget) this.#site.violations.push(what)
   }
@@ -72,6 +76,8 @@ export class BridgedSite {
   readonly options: SiteOptions
   readonly near: Side
   readonly far: Side
+  /** When and how this round's messages were acknowledged to their publishers, for people. */
+  readonly #acknowledged = new Map<string, string[]>()
   /** Messages that were published in all rounds, and those that an end has lost that was killed: not ours. */
   published = 0
   lostByOthers = 0
@@ -117,9 +123,26 @@ export class BridgedSite {
     this.published++
   }
 
+  acknowledgedBy(side: Side, text: string, reasonCode: number): void {
+    const history: string[] = []
+    this.options.ledger.note(`${side.end.name} acknowledged it to its publisher with code ${reasonCode}`, history)
+    this.#acknowledged.set(text, history)
+  }
+
   async kill(side: Side): Promise<void> {
     side.mayForget ||= !side.end.keepsItsWord
+    this.#note(side, 'is killed')
     await side.end.kill()
+    this.#note(side, 'is gone')
+  }
+
+  async restart(side: Side): Promise<void> {
+    await side.end.restart()
+    this.#note(side, 'is back')
+  }
+
+  #note(side: Side, what: string): void {
+    this.options.ledger.note(`${side.end.name} at the ${side === this.near ? 'near' : 'far'} end ${what}`)
   }
 
   /** Waits until everything owed has arrived, and judges the round. */
@@ -132,6 +155,7 @@ export class BridgedSite {
     this.lostByOthers += this.ledger.missing().length
     // A message with QoS 1 of this round may come again in the next one.
     this.ledger = new Ledger(this.ledger)
+    this.#acknowledged.clear()
     violations.length = 0
     this.near.mayForget = false
     this.far.mayForget = false
@@ -141,8 +165,15 @@ export class BridgedSite {
   /** What the line has seen, to begin with when something is wrong. */
   #seen(): string {
     const { ledger, line } = this.options
-    const { connects, sessionPresent, sessionsLost, packets } = ledger
-    return JSON.stringify({ dials: line.dials, isUp: line.isUp, connects, sessionPresent, sessionsLost, packets: [...packets] })
+    const { connects, sessionPresent, sessionsLost, packets, history } = ledger
+    const seen = { dials: line.dials, isUp: line.isUp, connects, sessionPresent, sessionsLost, packets: [...packets] }
+    return [JSON.stringify(seen), ...history].join('\n')
+  }
+
+  /** What happened to a message, and when. */
+  #historyOf(text: string, carried: Carried | undefined): string {
+    const lines = [...(this.#acknowledged.get(text) ?? []), ...(carried?.history ?? ['the line has not seen it'])]
+    return lines.map((line) => `\n    ${line}`).join('')
   }
 
   async stop(): Promise<void> {
@@ -170,10 +201,12 @@ export class BridgedSite {
       const { from, to, carried, way } = this.#wayOf(one)
       if (got[way].has(one.text)) continue
       const taken = carried?.taken === true
-      if (one.acknowledged && !from.mayForget && !taken) problems.push(`${from.end.name} has lost "${one.text}" (${one.topic})`)
+      const history = this.#historyOf(one.text, carried)
+      if (one.acknowledged && !from.mayForget && !taken)
+        problems.push(`${from.end.name} has lost "${one.text}" (${one.topic})${history}`)
       const isLost = carried?.collides === true && from.mayForget
       if (taken && !to.mayForget && !isLost)
-        problems.push(`${to.end.name} took "${one.text}" (${one.topic}), and has not delivered it`)
+        problems.push(`${to.end.name} took "${one.text}" (${one.topic}), and has not delivered it${history}`)
     }
     return problems
   }

@@ -35,7 +35,7 @@ async function survives(site: BridgedSite, kills: number): Promise<void> {
     killed += victims.length
     // Some go on publishing to a process that is gone.
     await sleep(random.between(0, 200))
-    await Promise.all(victims.map(({ end }) => end.restart()))
+    await Promise.all(victims.map((victim) => site.restart(victim)))
     await sleep(random.between(0, 500))
     stop.abort()
     await traffic

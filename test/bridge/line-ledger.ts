@@ -1,4 +1,5 @@
-import { type Packet, type Parser, parser } from 'mqtt-packet'
+import { performance } from 'node:perf_hooks'
+import { type IPublishPacket, type Packet, type Parser, parser } from 'mqtt-packet'
 import type { LineTap, Way } from './line.ts'
 
 /** One message of QoS 1 or 2 as the line has seen it, going one way. */
@@ -14,6 +15,8 @@ export interface Carried {
   taken: boolean
   /** It was sent under the packet id of another message that was not released: its sender has forgotten that one, and the receiver takes it for a copy. */
   collides: boolean
+  /** What the line has seen of it: `+1.204 s call 3 down publish 7 dup`. */
+  readonly history: string[]
 }
 
 interface Open {
@@ -29,6 +32,9 @@ interface Direction {
   /** Most exchanges that were open at a time. */
   widest: number
 }
+
+/** Lines about one message, and about connections and faults, of which the last ones are kept. */
+const HISTORY_MAX = 40
 
 const direction = (): Direction => ({ messages: new Map(), open: new Map(), widest: 0 })
 const opposite = (way: Way): Way => (way === 'up' ? 'down' : 'up')
@@ -51,28 +57,35 @@ export class LineLedger implements LineTap {
   readonly refusals: number[] = []
   /** Packets by kind and way: `up publish`. */
   readonly packets = new Map<string, number>()
+  /** Connections, sessions, subscriptions and faults, for people. */
+  readonly history: string[] = []
+  readonly #began = performance.now()
   readonly #parsers = new Map<string, Parser>()
+
+  /** Writes something down that happens at the ends: what is lost is explained by what came before. */
+  note(what: string, history = this.history): void {
+    history.push(`+${((performance.now() - this.#began) / 1000).toFixed(3)} s ${what}`)
+    if (history.length > HISTORY_MAX) history.shift()
+  }
 
   opened(call: number): void {
     const up = parser()
-    const down: { current: Parser } = { current: parser({ protocolVersion: 4 }) }
     up.on('packet', (packet) => {
       if (packet.cmd === 'connect') {
         this.version = packet.protocolVersion ?? 4
         this.connects++
-        down.current = this.#reader('down', { protocolVersion: this.version })
-        this.#parsers.set(`down ${call}`, down.current)
+        this.#parsers.set(`down ${call}`, this.#reader(call, 'down', { protocolVersion: this.version }))
       }
-      this.#packet('up', packet)
+      this.#packet(call, 'up', packet)
     })
     // A broken line ends inside a packet; whatever else is wrong, its receiver says.
     up.on('error', () => {})
     this.#parsers.set(`up ${call}`, up)
   }
 
-  #reader(way: Way, options: { protocolVersion: number }): Parser {
+  #reader(call: number, way: Way, options: { protocolVersion: number }): Parser {
     const reader = parser(options as Parameters<typeof parser>[0])
-    reader.on('packet', (packet) => this.#packet(way, packet))
+    reader.on('packet', (packet) => this.#packet(call, way, packet))
     reader.on('error', () => {})
     return reader
   }
@@ -85,34 +98,40 @@ export class LineLedger implements LineTap {
   closed(call: number): void {
     this.#parsers.delete(`up ${call}`)
     this.#parsers.delete(`down ${call}`)
+    this.note(`call ${call} closed`)
   }
 
   counted(way: Way, cmd: string): number {
     return this.packets.get(`${way} ${cmd}`) ?? 0
   }
 
-  #packet(way: Way, packet: Packet): void {
+  #packet(call: number, way: Way, packet: Packet): void {
     const name = `${way} ${packet.cmd}`
     this.packets.set(name, (this.packets.get(name) ?? 0) + 1)
+    const what = `call ${call} ${way} ${inWords(packet)}`
     switch (packet.cmd) {
+      case 'publish':
+        if (packet.qos > 0) this.note(what, this.#published(this[way], packet).history)
+        return
+      case 'puback':
+      case 'pubrec':
+      case 'pubcomp':
+        this.#answered(this[opposite(way)], packet.cmd, packet.messageId!, packet.reasonCode ?? 0, what)
+        return
+      case 'pubrel': {
+        const open = this[way].open.get(packet.messageId!)
+        if (open === undefined) return
+        open.released = true
+        this.note(what, open.carried.history)
+        return
+      }
+      case 'pingreq':
+      case 'pingresp':
+        return
       case 'connack': {
         const code = packet.reasonCode ?? packet.returnCode ?? 0
         if (code !== 0) this.refusals.push(code)
         else this.#connected(packet.sessionPresent)
-        break
-      }
-      case 'publish':
-        if (packet.qos > 0)
-          this.#published(this[way], packet.messageId!, packet.topic, String(packet.payload), packet.qos as 1 | 2)
-        break
-      case 'puback':
-      case 'pubrec':
-      case 'pubcomp':
-        this.#answered(this[opposite(way)], packet.cmd, packet.messageId!, packet.reasonCode ?? 0)
-        break
-      case 'pubrel': {
-        const open = this[way].open.get(packet.messageId!)
-        if (open !== undefined) open.released = true
         break
       }
       case 'disconnect':
@@ -120,6 +139,7 @@ export class LineLedger implements LineTap {
         break
       default:
     }
+    this.note(what)
   }
 
   #connected(sessionPresent: boolean): void {
@@ -131,27 +151,41 @@ export class LineLedger implements LineTap {
     this.down.open.clear()
   }
 
-  #published(direction: Direction, id: number, topic: string, text: string, qos: 1 | 2): void {
+  #published(direction: Direction, { messageId, topic, payload, qos }: IPublishPacket): Carried {
     const { messages, open } = direction
+    const id = messageId!
+    const text = String(payload)
     let carried = messages.get(text)
     if (carried === undefined) {
-      carried = { text, topic, qos, sent: 0, begun: 0, taken: false, collides: false }
+      carried = { text, topic, qos: qos as 1 | 2, sent: 0, begun: 0, taken: false, collides: false, history: [] }
       messages.set(text, carried)
     }
     carried.sent++
     const before = open.get(id)
-    if (before?.carried === carried && !before.released) return
+    if (before?.carried === carried && !before.released) return carried
     carried.begun++
     carried.collides ||= before !== undefined && before.carried !== carried && !before.released
     open.set(id, { carried, released: false })
     direction.widest = Math.max(direction.widest, open.size)
+    return carried
   }
 
-  #answered(direction: Direction, cmd: 'puback' | 'pubrec' | 'pubcomp', id: number, code: number): void {
+  #answered(direction: Direction, cmd: 'puback' | 'pubrec' | 'pubcomp', id: number, code: number, what: string): void {
     const open = direction.open.get(id)
     if (open === undefined) return
+    this.note(what, open.carried.history)
     if (code >= 0x80) this.refusals.push(code)
     open.carried.taken = true
     if (cmd !== 'pubrec' || code >= 0x80) direction.open.delete(id)
   }
+}
+
+/** `publish 7 dup`, `connack present=true`. */
+function inWords(packet: Packet): string {
+  const { cmd, messageId } = packet
+  const words = [cmd, messageId, 'dup' in packet && packet.dup ? 'dup' : undefined]
+  if ('clean' in packet) words.push(`clean=${packet.clean}`)
+  if ('sessionPresent' in packet) words.push(`present=${packet.sessionPresent}`)
+  if ('reasonCode' in packet && (packet.reasonCode ?? 0) > 0) words.push(`code=${packet.reasonCode}`)
+  return words.filter((word) => word !== undefined).join(' ')
 }
