@@ -38,6 +38,11 @@ export class RoostEnd implements End {
     return end
   }
 
+  /** UDP port for sensors. */
+  get snPort(): number {
+    return this.#snPort
+  }
+
   /** On the same ports every time. */
   async restart(): Promise<void> {
     const flags = ['--config', join(this.#dir, 'roost.yaml'), '--data-dir', join(this.#dir, 'data'), ...this.#flags]

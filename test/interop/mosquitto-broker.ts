@@ -90,8 +90,13 @@ export class MosquittoBroker {
     return this.#end('SIGKILL')
   }
 
+  /** Ends it as a service manager does: it saves what it has. */
+  shutDown(): Promise<void> {
+    return this.#end('SIGTERM')
+  }
+
   async stop(): Promise<void> {
-    await this.#end('SIGTERM')
+    await this.shutDown()
     rmSync(this.#directory, { recursive: true })
   }
 

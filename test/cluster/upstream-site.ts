@@ -1,0 +1,191 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import { Ledger } from '../../fuzz/sim/ledger.ts'
+import { Random } from '../../fuzz/sim/random.ts'
+import { until } from '../bridge/bridged-site.ts'
+import { RoostEnd } from '../bridge/ends.ts'
+import type { Cluster } from './cluster.ts'
+import { ClusterClient } from './cluster-client.ts'
+import { gatewayYaml, topicIdsOf } from './gateway-yaml.ts'
+import { type Field, Met, RoamingSensor, type SensorHabits } from './roaming-sensor.ts'
+
+/** Messages of the publisher on their way at the same time. */
+const WINDOW = 8
+/** In which nothing more comes before a round is judged, ms: what would come twice has a chance to. */
+const QUIET_MS = 300
+/** What is wrong with a round is told up to so many times. */
+const FOUND_MAX = 10
+/** Every so many sensors, one never sleeps. */
+const ACTIVE_EVERY = 5
+
+export interface UpstreamSiteOptions {
+  readonly cluster: Cluster
+  readonly gateways: number
+  readonly sensors: number
+  readonly seed: number
+  /** How likely a sensor is at another gateway when it wakes. */
+  readonly roams: number
+  readonly sleepMs: number
+  /** How long everything that is owed may take to arrive after a fault, ms. */
+  readonly drainMs: number
+  readonly startGateway?: typeof gateway
+  /** More lines of the section `upstream`. */
+  readonly upstream?: readonly string[]
+}
+
+/**
+ * Gateways in front of a cluster, sensors that wake, sleep and roam, and two programs at the cluster: a publisher of commands, and a subscriber to
+ * what sensors publish. The ledger knows what each of them was told is acknowledged, and what arrived.
+ */
+export class UpstreamSite implements Field {
+  ledger = new Ledger()
+  readonly random: Random
+  readonly violations: string[] = []
+  readonly gateways: RoostEnd[] = []
+  readonly sensors: RoamingSensor[] = []
+  readonly options: UpstreamSiteOptions
+  readonly publisher: ClusterClient
+  readonly station: ClusterClient
+  isBusy = false
+  /** In all rounds: acknowledged to sensors and to the publisher, copies of QoS 1, and first deliveries that newer ones had overtaken. */
+  readonly totals = { up: 0, down: 0, copies: 0, overtaken: 0 }
+
+  private constructor(options: UpstreamSiteOptions) {
+    this.options = options
+    this.random = new Random(options.seed)
+    const { nodes, version, maximumQos } = options.cluster
+    // The subscriber is somewhere else than the first gateway.
+    const ports = nodes.map(({ port }) => port)
+    const others = [...ports.slice(1), ...ports.slice(0, 1)]
+    this.publisher = new ClusterClient(this, { clientId: 'publisher', version, ports })
+    const subscribes = { filter: 'up/#', qos: maximumQos }
+    this.station = new ClusterClient(this, { clientId: 'station', version, ports: others, subscribes })
+  }
+
+  static async start(options: UpstreamSiteOptions): Promise<UpstreamSite> {
+    const site = new UpstreamSite(options)
+    try {
+      for (let i = 0; i < options.gateways; i++) site.gateways.push(await (options.startGateway ?? gateway)(options, i))
+      for (let i = 0; i < options.sensors; i++) site.sensors.push(await RoamingSensor.open(site, site.#habits(i)))
+      const isReady = await until(
+        () => site.station.isSubscribed && site.publisher.isReady && site.sensors.every(({ isSubscribed }) => isSubscribed),
+        options.drainMs,
+      )
+      if (!isReady) throw new Error(`not everybody is connected: ${JSON.stringify(site.seen())}`)
+    } catch (error) {
+      await site.stop()
+      throw error
+    }
+    return site
+  }
+
+  #habits(i: number): SensorHabits {
+    const clientId = `sensor-${i}`
+    const { cluster, gateways, sleepMs, roams } = this.options
+    const qos = i % 2 === 0 ? 1 : 2
+    return {
+      clientId,
+      publishes: { topic: `up/${clientId}`, qos, owed: ['station'] },
+      subscribes: { filter: `down/${clientId}`, qos: Math.min(qos, cluster.maximumQos) as 1 | 2 },
+      at: i % gateways,
+      roams,
+      ...(i % ACTIVE_EVERY > 0 && { sleepMs }),
+    }
+  }
+
+  get snPorts(): readonly number[] {
+    return this.gateways.map(({ snPort }) => snPort)
+  }
+
+  violated(what: string): void {
+    this.violations.push(what)
+  }
+
+  /** Publishes in both directions until it is told to stop. */
+  async traffic(stop: AbortSignal): Promise<void> {
+    const { random, publisher, options } = this
+    this.isBusy = true
+    for (; !stop.aborted; await sleep(random.between(1, 20))) {
+      if (publisher.open >= WINDOW) continue
+      const { clientId } = random.pick(this.sensors)
+      publisher.publish(`down/${clientId}`, random.chance(0.5) ? 1 : options.cluster.maximumQos, [clientId])
+    }
+    this.isBusy = false
+  }
+
+  /** Waits until everything owed has arrived, and judges what was published since the last time. */
+  async settle(): Promise<string[]> {
+    const { drainMs, cluster } = this.options
+    await until(() => this.#openCount === 0 && this.ledger.missing().length === 0, drainMs)
+    await this.#quiet()
+    const { ledger, violations, totals } = this
+    if (this.#openCount > 0) violations.push(`${this.#openCount} messages were never acknowledged`)
+    const disordered = ledger.disordered()
+    const found = [...violations, ...ledger.missing(), ...this.#doubled(), ...(cluster.keepsOrder ? disordered : [])]
+    totals.overtaken += disordered.length
+    totals.copies += ledger.deliveries - new Set(this.#texts()).size
+    for (const { publisher, acknowledged } of ledger.sent.values())
+      if (acknowledged) totals[publisher === 'publisher' ? 'down' : 'up']++
+    this.ledger = new Ledger(ledger)
+    violations.length = 0
+    return found.length === 0 ? [] : [...found.slice(0, FOUND_MAX), JSON.stringify(this.seen())]
+  }
+
+  /** QoS 2 from a sensor that the cluster does not have is QoS 1 behind its gateway, and may come twice. */
+  #doubled(): string[] {
+    return this.options.cluster.maximumQos === 2
+      ? this.ledger.repeated(1)
+      : this.ledger.repeated(1).filter((each) => !isQos2(each))
+  }
+
+  #texts(): string[] {
+    const receivers = ['station', ...this.sensors.map(({ clientId }) => clientId)]
+    return receivers.flatMap((receiver) => this.ledger.received(receiver).map((text) => `${receiver} ${text}`))
+  }
+
+  get #openCount(): number {
+    return this.publisher.open + this.sensors.filter(({ isOpen }) => isOpen).length
+  }
+
+  async #quiet(): Promise<void> {
+    for (let before = -1; before !== this.ledger.deliveries; await sleep(QUIET_MS)) before = this.ledger.deliveries
+  }
+
+  /** What sensors have met, all together. */
+  get met(): Met {
+    const sum = new Met()
+    for (const { met } of this.sensors) for (const key of Object.keys(sum) as (keyof Met)[]) sum[key] += met[key]
+    return sum
+  }
+
+  /** What to begin with when something is wrong. */
+  seen(): object {
+    const states: Record<string, number> = {}
+    for (const { state } of this.sensors) states[state] = (states[state] ?? 0) + 1
+    const subscribed = this.sensors.filter(({ isSubscribed }) => isSubscribed).length
+    return {
+      ...this.met,
+      ...states,
+      subscribed,
+      ...this.totals,
+      station: this.station.isReady,
+      publisher: this.publisher.isReady,
+    }
+  }
+
+  async stop(): Promise<void> {
+    for (const sensor of this.sensors) sensor.stop()
+    this.publisher.stop()
+    this.station.stop()
+    await Promise.all(this.gateways.map((each) => each.stop()))
+  }
+}
+
+const isQos2 = (problem: string): boolean => problem.includes('(QoS 2)')
+
+/** Each begins with another node of the cluster, and gives topic ids of its own. */
+function gateway({ cluster, gateways, upstream = [] }: UpstreamSiteOptions, i: number): Promise<RoostEnd> {
+  const ports = cluster.nodes.map(({ port }) => port)
+  const first = i % ports.length
+  const yaml = gatewayYaml([...ports.slice(first), ...ports.slice(0, first)], upstream)
+  return RoostEnd.start(yaml, '--gateway-id', `${i + 1}`, '--gateway-topic-ids', topicIdsOf(i, gateways), '--t-retry', '1')
+}
