@@ -85,3 +85,21 @@ test('docs/log.md has every field of JSON lines, and no other', () => {
   const told = Array.from(read('docs/log.md').matchAll(/^\| `(\w+)` \|/gm), ([, field]) => field)
   expect(told.toSorted()).toEqual([...fields].sort())
 })
+
+test('the README compares with the figures of docs/performance.md', () => {
+  const cells = (line: string): string[] => line.split('|').map((cell) => cell.trim())
+  const measured = read('docs/performance.md')
+    .split('\n')
+    .filter((line) => line.startsWith('| `'))
+  const shown = read('README.md')
+    .split('\n')
+    .filter((line) => /^\| `[\w-]+`( \w+)? \|/.test(line))
+  expect(shown.length).toBeGreaterThan(5)
+  for (const line of shown) {
+    const [, scenario, , ...ratios] = cells(line)
+    const [, name, figure = ''] = /^(`[\w-]+`) ?(\w*)$/.exec(scenario!)!
+    const row = measured.map(cells).find(([, first, second]) => first === name && second!.startsWith(figure))!
+    const peers = row.slice(4).map((cell) => cell.split(' ')[0])
+    for (const ratio of ratios.filter((cell) => cell !== '')) expect(peers, line).toContain(ratio)
+  }
+})
