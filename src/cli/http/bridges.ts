@@ -61,8 +61,9 @@ export function bridgeLines(bridges: readonly BridgeSummary[], now: number): rea
   ]
 }
 
+/** All bridges: the route has no pages, and refuses a `limit`. */
 export const fetchBridges = (api: ApiClient): Promise<readonly BridgeSummary[]> =>
-  collected(api.list<BridgeSummary>('/api/v1/bridges', {}, 'bridges', BRIDGE))
+  collected(api.list<BridgeSummary>('/api/v1/bridges', { limit: undefined }, 'bridges', BRIDGE))
 
 /** Lists the bridges of a running Roost. */
 export async function bridges(flags: BridgesFlags, host: Host): Promise<void> {

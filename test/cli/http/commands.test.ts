@@ -151,6 +151,16 @@ describe('roost clients', () => {
   })
 })
 
+test('roost bridges: an empty list is a head alone, and an empty array', async () => {
+  const port = await listen()
+  expect(await roost(['bridges', '--http-port', port])).toMatchObject({
+    code: 0,
+    err: '',
+    out: expect.stringMatching(/^BRIDGE +STATE.*\n$/),
+  })
+  expect(await roost(['bridges', '--json', '--http-port', port])).toMatchObject({ code: 0, out: '[]\n' })
+})
+
 describe('who asks', () => {
   const OK = expect.objectContaining({ code: 0, err: '' })
 
