@@ -10,6 +10,7 @@ import { MESSAGE_BYTES_MAX } from '../mqttsn/encode.ts'
 import type { ServerOptions } from '../server.ts'
 import { bridgeOptions } from './bridge-options.ts'
 import { corePort } from './sn-ports.ts'
+import { upstreamOptions } from './upstream-options.ts'
 
 function listenerLimits(listener: ListenerConfig): ListenerLimits {
   const { maximumQos, clientidPrefixes, autoIdPrefix, allowZeroLengthClientid, maxTopicAlias, mountPoint, certfile, protocol } =
@@ -33,9 +34,13 @@ export function serverOptions(
   config: Config,
   users: SensorUsers = openSensorUsers(config),
   bans?: Bans,
-): Pick<ServerOptions, 'broker' | 'connections' | 'gateway' | 'sysInterval' | 'presence' | 'sensorFigures' | 'bridges'> {
+): Pick<
+  ServerOptions,
+  'broker' | 'connections' | 'gateway' | 'sysInterval' | 'presence' | 'sensorFigures' | 'bridges' | 'sensors'
+> {
   return {
     bridges: config.bridges.map((bridge) => bridgeOptions(config, bridge)),
+    ...(config.upstream !== undefined && { sensors: upstreamOptions(config, config.upstream) }),
     sensorFigures: config.http,
     sysInterval: Number.isFinite(config.sysInterval) ? config.sysInterval : 0,
     presence: {

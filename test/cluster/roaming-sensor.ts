@@ -9,6 +9,8 @@ import { ReturnCode } from '../../src/mqttsn/messages.ts'
 const TICK_MS = 10
 /** Until a sensor whose CONNECT was refused tries again, ms. */
 const PAUSE_MS = 300
+/** Six seconds without an answer, and it looks for another gateway. */
+const PATIENCE = { tRetryMs: 300, nRetry: 20 }
 
 /** What sensors need to know of the run. */
 export interface Field {
@@ -32,8 +34,6 @@ export interface SensorHabits {
   readonly will?: SnWill
   /** The gateway that it begins at. */
   readonly at?: number
-  readonly tRetryMs?: number
-  readonly nRetry?: number
 }
 
 /** What a sensor has met. */
@@ -78,8 +78,8 @@ export class RoamingSensor {
     this.#socket = socket
     this.clientId = habits.clientId
     this.at = habits.at ?? 0
-    const { tRetryMs = 200, nRetry = 10, will } = habits
-    const options = { clientId: habits.clientId, cleanSession: false, keepAliveSeconds: 600, tRetryMs, nRetry }
+    const { will } = habits
+    const options = { clientId: habits.clientId, cleanSession: false, keepAliveSeconds: 600, ...PATIENCE }
     this.#client = new SnClient(will === undefined ? options : { ...options, will })
     socket.on('message', (bytes) => {
       if (!this.isAway) this.#act((now) => this.#client.handleDatagram(now, bytes))

@@ -85,7 +85,7 @@ export class UpstreamSite implements Field {
     return {
       clientId,
       publishes: { topic: `up/${clientId}`, qos, owed: ['station'] },
-      subscribes: { filter: `down/${clientId}`, qos: Math.min(qos, cluster.maximumQos) as 1 | 2 },
+      subscribes: { filter: `down/${clientId}`, qos: cluster.maximumQos },
       at: i % gateways,
       roams,
       ...(i % ACTIVE_EVERY > 0 && { sleepMs }),
@@ -186,6 +186,6 @@ const isQos2 = (problem: string): boolean => problem.includes('(QoS 2)')
 function gateway({ cluster, gateways, upstream = [] }: UpstreamSiteOptions, i: number): Promise<RoostEnd> {
   const ports = cluster.nodes.map(({ port }) => port)
   const first = i % ports.length
-  const yaml = gatewayYaml([...ports.slice(first), ...ports.slice(0, first)], upstream)
+  const yaml = gatewayYaml([...ports.slice(first), ...ports.slice(0, first)], ['restart_timeout: 1 2', ...upstream])
   return RoostEnd.start(yaml, '--gateway-id', `${i + 1}`, '--gateway-topic-ids', topicIdsOf(i, gateways), '--t-retry', '1')
 }

@@ -30,7 +30,7 @@ for (const { name, describe, protocolVersion, start } of UPSTREAMS) {
 
     async function gateway(i: number, ...lines: string[]): Promise<RoostEnd> {
       const ports = cluster.nodes.map(({ port }) => port)
-      const yaml = gatewayYaml(ports, [`protocol_version: ${protocolVersion}`, ...lines])
+      const yaml = gatewayYaml(ports, ['restart_timeout: 1 2', `protocol_version: ${protocolVersion}`, ...lines])
       const flags = ['--gateway-id', `${i + 1}`, '--gateway-topic-ids', topicIdsOf(i, 4), '--t-retry', '1']
       const started = await RoostEnd.start(yaml, ...flags)
       ends.push(() => started.stop())
