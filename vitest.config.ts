@@ -23,7 +23,12 @@ if (missing.length > 0 && process.env.CI === 'true') throw new Error(`${missing.
 if (missing.length > 0) process.stderr.write(`skipped, because ${missing.join(' and ')} cannot be found: ${left.join(', ')}\n`)
 
 /** Of test/full.config.ts alone. */
-const FULL_ONLY = ['test/interop/zigbee2mqtt.test.ts', 'test/deploy/stage.test.ts', 'test/bridge/row.test.ts']
+const FULL_ONLY = [
+  'test/interop/zigbee2mqtt.test.ts',
+  'test/deploy/arm64.test.ts',
+  'test/deploy/stage.test.ts',
+  'test/bridge/row.test.ts',
+]
 
 export default defineConfig({
   test: {

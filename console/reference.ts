@@ -11,10 +11,11 @@ export function reference(): string {
   const { options: own, listeners, sn_listeners: ports } = effectiveConfig(DEFAULT_CONFIG) as Effective
   const defaultOf = (key: (typeof options)[number]['key']): unknown =>
     DERIVED.has(key) ? 'depends on the machine' : (own[key] ?? listeners[0]?.[key] ?? ports[0]?.[snEntryKey(key)])
+  const groups = Object.keys(OPTION_GROUPS)
   const notices = Object.entries(NOTICES).map(([code, { about, action }]) => `  '${code}': ${JSON.stringify([about, action])},`)
   const known = options
     .filter(({ flagOnly }) => flagOnly !== true)
-    .map(({ key, group, about }) => `  ${key}: ${JSON.stringify([OPTION_GROUPS.indexOf(group), about, defaultOf(key)])},`)
+    .map(({ key, group, about }) => `  ${key}: ${JSON.stringify([groups.indexOf(group), about, defaultOf(key)])},`)
   return `// Written by \`npm run docs\` from src/base/notice.ts and src/config/options.ts.
 
 /** What the code of a notice means, and what to do. */
@@ -23,7 +24,7 @@ ${notices.join('\n')}
 }
 
 /** Headings of docs/configuration.md. */
-export const OPTION_GROUPS: readonly string[] = ${JSON.stringify(OPTION_GROUPS)}
+export const OPTION_GROUPS: readonly string[] = ${JSON.stringify(groups)}
 
 /** Group, meaning, and default as \`GET /api/v1/config\` returns it. */
 export const OPTIONS: Readonly<Record<string, readonly [group: number, about: string, standard: unknown]>> = {

@@ -1,21 +1,23 @@
 import { FIXED, fixedKeys } from '../src/config/fixed.ts'
 import { BRIDGE_OPTIONS, bridgeKeys } from '../src/config/options/bridges.ts'
-import { OPTION_GROUPS } from '../src/config/options/kinds.ts'
+import { OPTION_GROUPS, type OptionGroup } from '../src/config/options/kinds.ts'
 import { UPSTREAM_OPTIONS, upstreamKeys } from '../src/config/options/upstream.ts'
-import { type Option, options, snEntryKey } from '../src/config/options.ts'
+import { FIRST_OPTIONS, type Option, options, snEntryKey } from '../src/config/options.ts'
 
 /** The text of configuration.md, from the table of options: `npm run docs` writes it, and a test compares. */
 export function configurationPage(): string {
-  const lists = [LISTENERS, bridges(), upstream(), FILTERS, TYPES]
-  return [HEAD, ...OPTION_GROUPS.map(section), fixedValues(), ...lists, MOSQUITTO, TOPICS, SENSORS].join('\n')
+  const groups = keysOf(OPTION_GROUPS).map((group) => section(group) + (AFTER[group] ?? ''))
+  return [HEAD, first(), contents(), ...groups, FILTERS, TYPES, bridges(), upstream(), MOSQUITTO, fixedValues()].join('\n')
 }
+
+const keysOf = <K extends string>(of: Readonly<Record<K, unknown>>): K[] => Object.keys(of) as K[]
 
 const HEAD = `# Configuration
 
 <!-- Written by \`npm run docs\` from src/config/: change it there. -->
 
-Roost runs without any configuration. Every option is a flag of \`roost serve\` and, except for \`--config\` and
-\`--test-config\`, a key of the YAML file that \`--config\` names:
+Roost runs without any configuration. Every option is a key of the YAML file that \`--config\` names, and a flag of
+\`roost serve\`, with hyphens:
 
     # roost.yaml
     port: 1883
@@ -24,8 +26,9 @@ Roost runs without any configuration. Every option is a flag of \`roost serve\` 
 
     roost serve --config roost.yaml --port 2883
 
-\`roost config example\` prints an annotated file of a typical site, \`roost serve --help\` shows the twenty options
-that most sites need, and \`roost serve --help-all\` shows all of them.
+\`roost config example\` prints an annotated file of a typical site. \`roost serve --help\` shows the ten options that
+everyone needs first, \`roost serve --help-all\` all of them. Options with the values "true or false" are flags without a
+value (\`--memory\`); those with \`true|false\` take one (\`--http false\`).
 
 Flags override the file, and the file overrides the defaults. Roost refuses to start with an unknown key or an invalid
 value: exit code 2, and one line that names the flag, or the file, line and column, and suggests the name that was
@@ -51,9 +54,10 @@ start (exit code 2): the value was chosen for a reason, and ignoring it would ch
 silently. Run \`--test-config\` before an upgrade.
 `
 
-const LISTENERS = `## More listeners
+const LISTENERS = `
+### More listeners
 
-The options above describe one listener of the MQTT broker, the default one. \`listeners\` in the file describes any
+The options of this and the next section describe one listener of the MQTT broker, the default one. \`listeners\` in the file describes any
 number of others:
 
     password_file: users
@@ -75,8 +79,10 @@ They replace the default listener, unless \`host\`, \`port\` or \`socket_path\` 
 
 ${item(keys('own'))}
 ${item(`${keys('inherits')}; if not set, the global value applies.`)}
+`
 
-## More ports for sensors
+const PORTS = `
+### More ports for sensors
 
 The options above describe one port, UDP or a serial device. \`sn_listeners\` in the file describes any number of
 others:
@@ -182,7 +188,8 @@ Where 0 (or -1) means "no limit" in Mosquitto, it means a large limit in Roost. 
 is kept on disk. All differences are listed in [migrating.md](migrating.md).
 `
 
-const TOPICS = `## Predefined topics
+const TOPICS = `
+### Predefined topics
 
 \`predefined_topics\` names a YAML or JSON file of topic ids, from 1 to 65534, that sensors use without registering
 them:
@@ -219,7 +226,8 @@ JSON Schema or by a binary layout. What does not fit is refused or marked ([type
         invalid: mark
 `
 
-const SENSORS = `## Users of sensors
+const SENSORS = `
+### Users of sensors
 
 MQTT-SN 1.2 has no passwords. While clients need not authenticate, sensors need no user either. Otherwise a sensor
 connects as the user that \`sn_users\` or \`sn_username\` assigns to it, or not at all; \`acl_file\` then defines what
@@ -267,9 +275,11 @@ function snKeys(snListener: 'own' | 'inherits'): string {
     .join(', ')
 }
 
-function section(group: Option['group']): string {
-  const rows = options.filter((option) => option.group === group).map(row)
-  return `## ${group}\n\n| key | flag | default | values | |\n|---|---|---|---|---|\n${rows.join('\n')}\n`
+/** What belongs below the table of a group. */
+const AFTER: Partial<Readonly<Record<OptionGroup, string>>> = {
+  Listeners: LISTENERS,
+  'MQTT-SN gateway': SENSORS + TOPICS,
+  'MQTT-SN ports': PORTS,
 }
 
 function upstream(): string {
@@ -279,6 +289,34 @@ function upstream(): string {
   })
   return `${UPSTREAM}\n| key | default | values | |\n|---|---|---|---|\n${rows.join('\n')}\n`
 }
+
+function section(group: OptionGroup): string {
+  return `## ${group}\n\n${OPTION_GROUPS[group]}\n\n${table(options.filter((option) => option.group === group))}`
+}
+
+function first(): string {
+  const rows = FIRST_OPTIONS.map((key) => options.find((option) => option.key === key)!)
+  return `## The ten that everyone needs first\n\n${table(rows)}`
+}
+
+function table(rows: readonly Option[]): string {
+  return `| key | default | values | |\n|---|---|---|---|\n${rows.map(row).join('\n')}\n`
+}
+
+/** The sections, with what is in each. */
+function contents(): string {
+  const groups = keysOf(OPTION_GROUPS).map((group) => `- ${link(group)}: ${OPTION_GROUPS[group]}`)
+  return `## All options\n\n${[...groups, ...MORE].join('\n')}\n`
+}
+
+const link = (title: string): string => `[${title}](#${title.toLowerCase().replaceAll(' ', '-')})`
+
+const MORE = [
+  `- In the file only: ${link('More listeners')}, ${link('More ports for sensors')}, ${link('Users of sensors')},`,
+  `  ${link('Predefined topics')}, ${link('Filters by content')}, ${link('Types of topics')}, ${link('Bridges')},`,
+  `  ${link('In front of a cluster')}.`,
+  `- ${link('From Mosquitto')}, and ${link('Fixed values')} that are no options any more.`,
+]
 
 function bridges(): string {
   const rows = bridgeKeys.map((key) => {
@@ -294,9 +332,9 @@ function fixedValues(): string {
 }
 
 function row({ key, flag, flagOnly, default: byDefault, expected, placeholder, about }: Option): string {
-  const name = flagOnly === true ? '' : `\`${key}\``
-  const usage = placeholder === undefined ? flag : `${flag} <${placeholder}>`
-  return `| ${name} | ${code(usage)} | ${byDefault === undefined || byDefault === '' ? 'none' : code(String(byDefault))} | ${expected} | ${about} |`
+  const name = code(flagOnly !== true ? key : placeholder === undefined ? flag : `${flag} <${placeholder}>`)
+  const values = placeholder === 'true|false' ? code(placeholder) : expected
+  return `| ${name} | ${byDefault === undefined || byDefault === '' ? 'none' : code(String(byDefault))} | ${values} | ${about} |`
 }
 
 /** A bar would end the cell of the table. */

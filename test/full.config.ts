@@ -12,6 +12,7 @@ export default defineConfig({
       'test/bridge/*.test.ts',
       'test/interop/fair-logins.test.ts',
       'test/interop/zigbee2mqtt.test.ts',
+      'test/deploy/arm64.test.ts',
       'test/deploy/stage.test.ts',
     ],
     testTimeout: 7_200_000,

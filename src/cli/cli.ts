@@ -5,7 +5,8 @@ import { StartError } from '../base/start-error.ts'
 import { type Config, type Given, given, type Layer } from '../config/config.ts'
 import { FIXED, fixedKeys, goneOption } from '../config/fixed.ts'
 import { loadConfig } from '../config/io/config-file.ts'
-import { flagOf, nameOf as nameInside, type Option, type OptionKey, options } from '../config/options.ts'
+import { OPTION_GROUPS } from '../config/options/kinds.ts'
+import { FIRST_OPTIONS, flagOf, nameOf as nameInside, type Option, type OptionKey, options } from '../config/options.ts'
 import { addBackupCommands } from './backup.ts'
 import { addConfigCommand } from './config.ts'
 import { addHttpCommands } from './http/commands.ts'
@@ -97,20 +98,29 @@ async function testConfig(given: Config, { stdout, stderr }: Host): Promise<void
 
 function addServeOptions(command: Command): void {
   command.addOption(new FlagOption('--help-all', 'print this help with every option').helpGroup('Options:'))
-  const flags = options.map(flagOption)
-  for (const flag of flags) command.addOption(flag)
+  const isFirst = ({ key }: Option): boolean => FIRST_OPTIONS.includes(key)
+  const first = FIRST_OPTIONS.map((key) => flagOption(options.find((option) => option.key === key)!).helpGroup(FIRST_HEADING))
+  const others = options.filter((option) => !isFirst(option)).map((option) => flagOption(option).hideHelp())
+  for (const flag of [...first, ...others]) command.addOption(flag)
   for (const key of fixedKeys) command.addOption(new FlagOption(`${flagOf(key)} <number>`).hideHelp())
+  let all = false
   command.on('option:help-all', () => {
-    for (const flag of flags) flag.hideHelp(false)
+    all = true
+    for (const flag of others) flag.hideHelp(false)
     command.help()
   })
-  command.addHelpText(
-    'after',
-    '\nThese are the options that most sites need; --help-all prints all of them. Except for --config and' +
-      '\n--test-config, each is also a key of the configuration file: --max-queued-messages is max_queued_messages there.' +
-      '\nroost config example prints such a file.',
-  )
+  command.addHelpText('after', () => (all ? AFTER_HELP : `${GROUPS_HELP}\n${AFTER_HELP}`))
 }
+
+const FIRST_HEADING = 'The ten that everyone needs first:'
+const GROUPS_HELP = `
+All the others, by --help-all and in docs/configuration.md:
+${Object.entries(OPTION_GROUPS)
+  .map(([group, about]) => `  ${group.padEnd(20)}${about}`)
+  .join('\n')}`
+const AFTER_HELP = `
+Each is also a key of the file that --config names: --max-queued-messages is max_queued_messages there. roost config
+example prints such a file, and roost serve --test-config checks it.`
 
 /**
  * Returns a warning for each flag that is no longer an option.
@@ -124,12 +134,10 @@ function goneFlags(command: Command): string[] {
   })
 }
 
-function flagOption({ flag, placeholder, about, group, default: byDefault, common, repeated }: Option): FlagOption {
+function flagOption({ flag, placeholder, about, group, default: byDefault, repeated }: Option): FlagOption {
   const option = new FlagOption(placeholder === undefined ? flag : `${flag} <${placeholder}>`, about)
   if (repeated === true) option.argParser((value: string, before?: string[]) => [...(before ?? []), value])
-  return (byDefault === undefined || byDefault === false ? option : option.default(byDefault))
-    .hideHelp(common !== true)
-    .helpGroup(`${group}:`)
+  return (byDefault === undefined || byDefault === false ? option : option.default(byDefault)).helpGroup(`${group}:`)
 }
 
 /** Returns the validated flags of the command line. */

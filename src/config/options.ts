@@ -28,6 +28,20 @@ export const OPTIONS = {
 
 export type OptionKey = keyof typeof OPTIONS
 
+/** The options that everyone needs first. `--help` shows them, and documentation and console begin with them. */
+export const FIRST_OPTIONS: readonly OptionKey[] = [
+  'config',
+  'host',
+  'port',
+  'password_file',
+  'acl_file',
+  'certfile',
+  'keyfile',
+  'sn_host',
+  'sn_username',
+  'data_dir',
+]
+
 type CamelCase<K extends string> = K extends `${infer Head}_${infer Tail}` ? `${Head}${Capitalize<CamelCase<Tail>>}` : K
 
 type ValueOf<E> = E extends Kind<infer T, unknown> ? T : never

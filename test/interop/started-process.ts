@@ -57,6 +57,11 @@ export class StartedProcess {
     return StartedProcess.#of('sh', ['-c', `ulimit -n ${openFiles} && exec "$@"`, 'sh', process.execPath, ...argv])
   }
 
+  /** By another Node.js than the one that runs the tests, with what has to stand before it. */
+  static startBy([command, ...argv]: readonly [string, ...string[]], ...flags: string[]): Promise<StartedProcess> {
+    return StartedProcess.#of(command, [...argv, MAIN, 'serve', '--log-format', 'json', ...httpOf(flags), ...flags])
+  }
+
   static async #of(command: string, argv: readonly string[]): Promise<StartedProcess> {
     const started = new StartedProcess(spawn(command, argv, { stdio: ['ignore', 'pipe', 'inherit'] }))
     await new Promise<void>((resolve, reject) => {

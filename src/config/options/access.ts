@@ -17,7 +17,6 @@ import {
 export const ACCESS_OPTIONS = {
   allow_anonymous: {
     group: 'Access',
-    common: true,
     ...optionalOnOff,
     default: undefined,
     listener: 'inherits',
@@ -26,7 +25,6 @@ export const ACCESS_OPTIONS = {
   },
   password_file: {
     group: 'Access',
-    common: true,
     ...optionalFile,
     default: undefined,
     listener: 'inherits',
@@ -34,7 +32,6 @@ export const ACCESS_OPTIONS = {
   },
   acl_file: {
     group: 'Access',
-    common: true,
     ...optionalFile,
     default: undefined,
     listener: 'inherits',
@@ -57,7 +54,7 @@ export const ACCESS_OPTIONS = {
       'How subscriptions wider than the access list are handled. filtered: they are granted, and each message is checked before it is delivered, as in Mosquitto. whole: they are refused.',
   },
   jwt_secret_file: {
-    group: 'Access',
+    group: 'Tokens',
     ...optionalFile,
     default: undefined,
     listener: 'inherits',
@@ -65,14 +62,14 @@ export const ACCESS_OPTIONS = {
       'File with the shared secret (HS256, HS384, HS512) that verifies JSON Web Tokens, which clients send as their password.',
   },
   jwt_public_key_file: {
-    group: 'Access',
+    group: 'Tokens',
     ...optionalFile,
     default: undefined,
     listener: 'inherits',
     about: 'PEM file of the public key or certificate that verifies JSON Web Tokens.',
   },
   jwt_jwks: {
-    group: 'Access',
+    group: 'Tokens',
     ...optionalFileOrUrl,
     default: undefined,
     listener: 'inherits',
@@ -80,21 +77,21 @@ export const ACCESS_OPTIONS = {
       'JSON Web Key Set that verifies tokens: a file, or a URL that is fetched again when a key is unknown. Credentials in the URL are sent as HTTP Basic.',
   },
   jwt_issuer: {
-    group: 'Access',
+    group: 'Tokens',
     ...optionalText(/./, 'text', 'text'),
     default: undefined,
     listener: 'inherits',
     about: 'Required issuer (`iss`) of tokens.',
   },
   jwt_audience: {
-    group: 'Access',
+    group: 'Tokens',
     ...optionalText(/./, 'text', 'text'),
     default: undefined,
     listener: 'inherits',
     about: 'Required audience (`aud`) of tokens.',
   },
   jwt_username_claim: {
-    group: 'Access',
+    group: 'Tokens',
     ...text(/^\S+$/, 'the name of a claim', 'claim'),
     default: 'sub',
     listener: 'inherits',
@@ -115,39 +112,39 @@ export const ACCESS_OPTIONS = {
     about: 'Timeout of a request to that service, in seconds. After it the client is refused.',
   },
   ban_file: {
-    group: 'Access',
+    group: 'Logins',
     ...optionalFile,
     default: undefined,
     about: 'File of networks and client ids that may not connect, one per line: a network such as 192.0.2.0/24, or id:CLIENT_ID.',
   },
   ban_after: {
-    group: 'Access',
+    group: 'Logins',
     ...wholeOrOff(1, 1_000_000, 'never'),
     default: 20,
     about:
       'Number of failed logins (wrong passwords and tokens) within ban_seconds after which an IPv4 address or IPv6 /64 is banned for ban_seconds; 0 means never. Addresses in trusted_networks are not banned.',
   },
   ban_seconds: {
-    group: 'Access',
+    group: 'Logins',
     ...whole(1, 31_536_000),
     default: 600,
     about: 'Duration of a ban in seconds, and the period in which failed logins are counted.',
   },
   max_pending_logins: {
-    group: 'Access',
+    group: 'Logins',
     ...whole(1, 1_000_000),
     default: 10_000,
     about:
       'Maximum number of clients waiting for their password to be hashed, and the same number again waiting for an authentication service. Beyond it, the client whose address has failed most often is refused with Server busy.',
   },
   max_pending_logins_per_address: {
-    group: 'Access',
+    group: 'Logins',
     ...whole(1, 1_000_000),
     default: 500,
     about: 'Maximum number of these clients from one IPv4 address or IPv6 /64.',
   },
   max_login_addresses: {
-    group: 'Access',
+    group: 'Logins',
     ...whole(100, 10_000_000),
     default: 50_000,
     about: 'Maximum number of addresses whose failed logins are remembered, and of addresses banned at the same time.',

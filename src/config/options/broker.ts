@@ -88,41 +88,40 @@ export const BROKER_OPTIONS = {
       'Delivers with the QoS of the subscription even if the message was published with a lower one. This deviates from the specification.',
   },
   max_inflight_messages: {
-    group: 'MQTT broker',
+    group: 'Queues',
     ...wholeOrMost(1, 65_535, 0),
     default: 20,
     about:
       'Maximum number of QoS 1 and 2 messages in flight to one client; a client may ask for fewer (Receive Maximum); 0 means 65535.',
   },
   max_inflight_bytes: {
-    group: 'MQTT broker',
+    group: 'Queues',
     ...wholeOrOff(1, 16 * KIB * MIB, 'no limit'),
     default: 0,
     about:
       'Payload bytes of QoS 1 and 2 messages in flight to one client above which no further message is sent. As in Mosquitto, the message that exceeds it is still sent; 0 leaves it to max_inflight_messages.',
   },
   max_queued_messages: {
-    group: 'MQTT broker',
-    common: true,
+    group: 'Queues',
     ...wholeOrMost(1, 10_000_000, 0),
     default: 1000,
     about: 'Maximum number of messages queued in one session, besides those in flight; 0 means 10000000.',
   },
   max_queued_bytes: {
-    group: 'MQTT broker',
+    group: 'Queues',
     ...wholeOrMost(KIB, 16 * KIB * MIB, 0),
     default: 8 * MIB,
     about: 'Maximum size in bytes of topics, payloads and properties queued in one session; 0 means 17179869184.',
   },
   queue_full: {
-    group: 'MQTT broker',
+    group: 'Queues',
     ...choice('drop_newest', 'drop_oldest'),
     default: 'drop_newest',
     about:
       'Which message a full queue drops, with a line in the log: the new one, as Mosquitto does, or the oldest. QoS 0 messages are dropped first in both cases.',
   },
   queue_qos0_messages: {
-    group: 'MQTT broker',
+    group: 'Queues',
     ...onOff,
     default: false,
     about: 'Queues QoS 0 messages for absent clients too.',
@@ -135,7 +134,7 @@ export const BROKER_OPTIONS = {
       'Time in seconds within which a client has to send CONNECT and be authenticated, including the wait for its turn and all exchanges of AUTH. A PROXY header, TLS handshake and WebSocket upgrade may take as long again before that. A client that is still waiting then is refused with Server busy.',
   },
   max_publish_rate: {
-    group: 'MQTT broker',
+    group: 'Queues',
     ...wholeOrOff(1, 1_000_000, 'no limit'),
     default: 0,
     about:
@@ -149,55 +148,55 @@ export const BROKER_OPTIONS = {
       'Maximum keep alive in seconds. MQTT 5 clients that ask for more are assigned this value (Server Keep Alive), others are refused.',
   },
   persistent_client_expiration: {
-    group: 'MQTT broker',
+    group: 'Sessions',
     ...secondsOrNever(4_294_967_294),
     default: 0,
     about:
       'Seconds after which the session of an absent sensor or MQTT 3 client expires, and the maximum expiry of MQTT 5 sessions; 0 means never.',
   },
   max_sessions: {
-    group: 'MQTT broker',
+    group: 'Sessions',
     ...whole(1, 10_000_000),
     default: 100_000,
     about:
       'Maximum number of sessions of MQTT clients, connected or not; sensors have a limit of their own (max_sn_sessions). At the limit, the oldest unused session is deleted: its client is disconnected, has never reconnected, and left no subscription, message or will. If there is none, a new client is refused with Quota exceeded.',
   },
   max_sn_sessions: {
-    group: 'MQTT broker',
+    group: 'Sessions',
     ...wholeOrOff(1, 10_000_000, 'max_sessions'),
     default: 0,
     about:
       'Maximum number of sessions of sensors; 0 uses the value of max_sessions. At the limit, a new sensor is refused with congestion, unless an unused session can be deleted.',
   },
   max_sessions_per_address: {
-    group: 'MQTT broker',
+    group: 'Sessions',
     ...whole(0, 10_000_000),
     default: 0,
     about:
       'Maximum number of sessions of MQTT clients, and as many again of sensors, from one IPv4 address or IPv6 /64; 0 means a quarter of max_sessions or max_sn_sessions. Raise it if most clients share an address, for example behind a proxy without proxy_protocol.',
   },
   max_sessions_per_user: {
-    group: 'MQTT broker',
+    group: 'Sessions',
     ...whole(0, 10_000_000),
     default: 0,
     about:
       'Maximum number of sessions of MQTT clients of one authenticated user; 0 means a quarter of max_sessions. Raise it if most clients share a user.',
   },
   max_subscriptions_per_session: {
-    group: 'MQTT broker',
+    group: 'Sessions',
     ...whole(1, 1_000_000),
     default: 10_000,
     about: 'Maximum number of topic filters of one session.',
   },
   max_wildcard_shapes_per_session: {
-    group: 'MQTT broker',
+    group: 'Sessions',
     ...whole(1, 1_000_000),
     default: 32,
     about:
       'Maximum number of topic filters of one session that may match the same topic. Filters with wildcards in the same places count once, however many there are: `a/+/c` and `x/+/z`.',
   },
   max_shared_copies_per_session: {
-    group: 'MQTT broker',
+    group: 'Sessions',
     ...whole(1, 1_000_000),
     default: 16,
     about:
@@ -211,7 +210,7 @@ export const BROKER_OPTIONS = {
       'Maximum number of different conditions that subscriptions may have (docs/filters.md). Each message is evaluated against those of its subscribers, once each. 0 refuses all that clients ask for.',
   },
   max_deep_wildcard_levels: {
-    group: 'MQTT broker',
+    group: 'Sessions',
     ...whole(128, 10_000_000),
     default: 32_768,
     about:

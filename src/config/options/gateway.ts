@@ -30,7 +30,6 @@ export const GATEWAY_OPTIONS = {
   },
   upstream: {
     group: 'MQTT-SN gateway',
-    common: true,
     ...optionalAddressList,
     placeholder: 'url',
     flagOnly: true,
@@ -41,7 +40,6 @@ export const GATEWAY_OPTIONS = {
   },
   predefined_topics: {
     group: 'MQTT-SN gateway',
-    common: true,
     ...optionalFile,
     default: undefined,
     about: 'YAML or JSON file of predefined topic ids.',
@@ -134,14 +132,12 @@ export const GATEWAY_OPTIONS = {
   },
   sn_users: {
     group: 'MQTT-SN gateway',
-    common: true,
     ...optionalFile,
     default: undefined,
     about: 'YAML or JSON file of rules: which sensor connects as which user, and which may not connect.',
   },
   sn_username: {
     group: 'MQTT-SN gateway',
-    common: true,
     ...optionalText(/./, 'a user name', 'name'),
     default: undefined,
     about:

@@ -13,7 +13,6 @@ export const HTTP_OPTIONS = {
   },
   http_port: {
     group: 'HTTP',
-    common: true,
     ...optionalWhole(0, 65_535),
     default: undefined,
     about:
@@ -21,14 +20,12 @@ export const HTTP_OPTIONS = {
   },
   http_host: {
     group: 'HTTP',
-    common: true,
     ...address,
     default: '127.0.0.1',
     about: 'Address on which the HTTP service listens. Beyond loopback it needs http_password_file or http_token_file.',
   },
   http_password_file: {
     group: 'HTTP',
-    common: true,
     ...optionalFile,
     default: undefined,
     about:

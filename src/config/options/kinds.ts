@@ -25,28 +25,33 @@ export interface Kind<T, Given = T> {
   readonly list?: true
 }
 
-/** Headings in the help and in the documentation, in order. */
-export const OPTION_GROUPS = [
-  'Listeners',
-  'Access',
-  'HTTP',
-  'State',
-  'Log',
-  'Memory',
-  'MQTT broker',
-  'MQTT-SN gateway',
-  'MQTT-SN ports',
-  'Configuration',
-] as const
+/** Headings in the help, in the documentation and in the console, in order, and what is under them. */
+export const OPTION_GROUPS = {
+  Listeners: 'Where MQTT clients connect: TCP, WebSocket and Unix sockets.',
+  TLS: 'Certificates of listeners and of their clients.',
+  Access: 'Who may connect, publish and subscribe.',
+  Tokens: 'JSON Web Tokens instead of passwords.',
+  Logins: 'Bans, and how many logins are checked at once.',
+  HTTP: 'Console, metrics, health and API.',
+  State: 'What is kept on disk, and when it is.',
+  Log: 'Log and trace.',
+  Memory: 'How much of it clients may make the process use.',
+  'MQTT broker': 'Sizes, limits and features of MQTT.',
+  Queues: 'What waits for a client, and what is in flight.',
+  Sessions: 'How many there may be, for how long, and what each may subscribe to.',
+  'MQTT-SN gateway': 'Sensors: sleep, topics, users, presence.',
+  'MQTT-SN ports': 'Where sensors connect: UDP and serial lines, airtime, retransmission.',
+  'Configuration file': 'Which it is, and a check of it.',
+} as const
+
+export type OptionGroup = keyof typeof OPTION_GROUPS
 
 export interface OptionDefinition extends Kind<unknown, unknown> {
-  readonly group: (typeof OPTION_GROUPS)[number]
+  readonly group: OptionGroup
   /** As written in the configuration file. */
   readonly default: string | number | boolean | undefined
   /** One or two sentences, with the unit. */
   readonly about: string
-  /** Shown by `--help`. Other options are shown by `--help-all` only. */
-  readonly common?: true
   /** A flag without a key in the configuration file, or with a key that is not this one value. */
   readonly flagOnly?: true
   /** The flag may be there several times; its value is a list. */

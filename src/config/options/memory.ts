@@ -6,7 +6,6 @@ const MOST = 1024 * KIB * MIB
 export const MEMORY_OPTIONS = {
   memory_limit: {
     group: 'Memory',
-    common: true,
     ...wholeOrDerived(8 * MIB, MOST),
     default: 0,
     about:

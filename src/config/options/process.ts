@@ -15,7 +15,6 @@ import {
 export const PROCESS_OPTIONS = {
   data_dir: {
     group: 'State',
-    common: true,
     ...directory,
     default: 'roost-data',
     about:
@@ -23,14 +22,12 @@ export const PROCESS_OPTIONS = {
   },
   memory: {
     group: 'State',
-    common: true,
     ...onOff,
     default: false,
     about: 'Keeps the state in memory only: faster, but nothing survives a restart. Cannot be combined with data_dir.',
   },
   durability: {
     group: 'State',
-    common: true,
     ...choice('fsync', 'process'),
     default: 'fsync',
     about:
@@ -45,7 +42,6 @@ export const PROCESS_OPTIONS = {
   },
   log_level: {
     group: 'Log',
-    common: true,
     ...choice('trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'),
     placeholder: 'level',
     default: 'info',
@@ -104,8 +100,7 @@ export const PROCESS_OPTIONS = {
 /** Options that select or test the configuration. */
 export const CONFIGURATION_OPTIONS = {
   config: {
-    group: 'Configuration',
-    common: true,
+    group: 'Configuration file',
     ...optionalFile,
     default: undefined,
     about:
@@ -113,8 +108,7 @@ export const CONFIGURATION_OPTIONS = {
     flagOnly: true,
   },
   test_config: {
-    group: 'Configuration',
-    common: true,
+    group: 'Configuration file',
     ...onOff,
     default: false,
     about:

@@ -11,7 +11,6 @@ const PER_PORT = { group: GROUP, snListener: 'inherits' } as const
 export const SN_PORT_OPTIONS = {
   sn_host: {
     group: GROUP,
-    common: true,
     ...address,
     default: '127.0.0.1',
     snListener: 'own',
@@ -19,7 +18,6 @@ export const SN_PORT_OPTIONS = {
   },
   sn_port: {
     group: GROUP,
-    common: true,
     ...whole(0, 65_535),
     default: 1884,
     snListener: 'own',

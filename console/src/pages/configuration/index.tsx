@@ -7,17 +7,17 @@ import { mayManage } from '../../lib/session.ts'
 import { Card, Empty, Failed, Loading, PageHead, Search, Select } from '../../parts/basics.tsx'
 import { confirm } from '../../parts/confirm.tsx'
 import { Icon } from '../../parts/icons.tsx'
-import { matches, type Setting, sectionsOf } from './settings.ts'
+import { matches, type Section, type Setting, sectionsOf } from './settings.ts'
 
 export function ConfigurationPage() {
   const { q = '', show = 'all' } = where.value.query
   const { value, error, reload } = useLoaded('config', (signal) => call('GET /api/v1/config', { signal }))
   const part = q.trim().toLowerCase()
   const sections = (value === undefined ? [] : sectionsOf(value))
-    .map(({ title, settings }) => ({
-      title,
-      settings: settings.filter(
-        (each) => (show !== 'changed' || !each.isStandard) && (title.toLowerCase().includes(part) || matches(each, part)),
+    .map((section) => ({
+      ...section,
+      settings: section.settings.filter(
+        (each) => (show !== 'changed' || !each.isStandard) && (section.title.toLowerCase().includes(part) || matches(each, part)),
       ),
     }))
     .filter(({ settings }) => settings.length > 0)
@@ -43,16 +43,38 @@ export function ConfigurationPage() {
       {value !== undefined && sections.length === 0 && (
         <Empty title="No option matches">Search for a part of its name, of its value, or of what it does.</Empty>
       )}
-      {sections.map(({ title, settings }) => (
-        <Card key={title} title={title} aside={plural(settings.length, 'option')}>
-          <ul class="options">
-            {settings.map((each) => (
-              <Line key={each.key} setting={each} />
-            ))}
-          </ul>
-        </Card>
+      {sections.map((section) => (
+        <Part key={section.title} section={section} isOpen={part !== '' || show === 'changed'} />
       ))}
     </>
+  )
+}
+
+/** On a phone the groups are closed until they, or what is searched for, are asked for: all options are a hundred screens. */
+function Part({ section: { title, settings, isGroup }, isOpen }: { readonly section: Section; readonly isOpen: boolean }) {
+  const changed = settings.filter(({ isStandard }) => !isStandard).length
+  const list = (
+    <ul class="options">
+      {settings.map((each) => (
+        <Line key={each.key} setting={each} />
+      ))}
+    </ul>
+  )
+  const count = plural(settings.length, 'option')
+  if (isGroup === undefined)
+    return (
+      <Card title={title} aside={count}>
+        {list}
+      </Card>
+    )
+  return (
+    <details class="card group" open={isOpen || matchMedia('(width >= 900px)').matches}>
+      <summary>
+        <h2>{title}</h2>
+        <span class="aside">{changed === 0 ? count : `${count}, ${changed} changed`}</span>
+      </summary>
+      {list}
+    </details>
   )
 }
 

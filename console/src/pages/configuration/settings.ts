@@ -18,6 +18,8 @@ export interface Setting {
 export interface Section {
   readonly title: string
   readonly settings: readonly Setting[]
+  /** A group of docs/configuration.md, all of whose options are listed. */
+  readonly isGroup?: true
 }
 
 type Config = Answer<'GET /api/v1/config'>
@@ -28,6 +30,7 @@ export function sectionsOf(config: Config): readonly Section[] {
   const { options, listeners, sn_listeners: ports, bridges, predefined_topics: tables, types } = config
   const groups = OPTION_GROUPS.map((title, group) => ({
     title,
+    isGroup: true as const,
     settings: Object.keys(OPTIONS).flatMap((key) => {
       // Set by listeners or ports only, and so listed there.
       const isElsewhere = options[key] === undefined && [...listeners, ...ports].some((each) => hasOwn(each, key))
