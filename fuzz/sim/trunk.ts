@@ -29,6 +29,8 @@ export interface TrunkObserver {
 export class Trunk {
   readonly near: World
   readonly far: World
+  /** Of the far server. */
+  readonly listener: string
   readonly observers: TrunkObserver[] = []
   /** Dials get no answer, and bytes are lost, without a word to anybody. */
   silent = false
@@ -39,8 +41,9 @@ export class Trunk {
   dials = 0
   readonly #streams = new Set<TrunkStream>()
 
-  constructor(near: World, far: World) {
+  constructor(near: World, far: World, listener = 'mqtt') {
     this.near = near
+    this.listener = listener
     this.far = far
     near.dial = (connection) => this.#dial(connection)
   }
@@ -149,7 +152,7 @@ class TrunkEnd implements StreamEnd {
   }
 
   open(): void {
-    this.connection = this.#world.openStream(this)
+    this.connection = this.#world.openStream(this, this.#stream.trunk.listener)
   }
 
   write(bytes: Uint8Array, congested: () => void): void {

@@ -104,6 +104,8 @@ export class Sensor {
   hearsAfterMs = 0
   /** It has no room for the next message that it is sent. */
   congested = false
+  /** It is in the radio network of another world, with the same client. */
+  isAway = false
   readonly formerRoutes = new Set<string>()
   /** Message ids that it was sent, or has used itself: what anybody else says of others is a wrong guess. */
   readonly #ids = new Set<number>()
@@ -112,14 +114,14 @@ export class Sensor {
   readonly #world: World
   readonly #alarm: Alarm
 
-  constructor(world: World, options: SnClientOptions, address: number) {
+  constructor(world: World, options: SnClientOptions | SnClient, address: number) {
     this.#world = world
-    this.client = new SnClient(options)
+    this.client = options instanceof SnClient ? options : new SnClient(options)
     this.address = address
     this.#alarm = new Alarm(
       world.schedule,
       () => {
-        const at = this.client.nextTimeout()
+        const at = this.isAway ? undefined : this.client.nextTimeout()
         return at === undefined ? undefined : at / this.rate
       },
       () => this.act((client, now) => client.handleTimeout(now)),
@@ -159,6 +161,7 @@ export class Sensor {
   }
 
   arrived(bytes: Uint8Array): void {
+    if (this.isAway) return
     if (this.hearsAfterMs === 0) this.receive(bytes)
     else this.#world.schedule.after(this.hearsAfterMs, () => this.receive(bytes))
   }
@@ -304,7 +307,7 @@ export class World {
     Object.assign(this.server.memory.limits, NO_MEMORY_LIMITS)
   }
 
-  addSensor(options: SnClientOptions): Sensor {
+  addSensor(options: SnClientOptions | SnClient): Sensor {
     const sensor = new Sensor(this, options, this.#nextAddress++)
     this.#sensors.push(sensor)
     return sensor
@@ -337,10 +340,10 @@ export class World {
     for (const observer of this.observers) what(observer, client)
   }
 
-  openStream(client: StreamEnd): number {
+  openStream(client: StreamEnd, listener = 'mqtt'): number {
     const connection = this.#nextConnection++
     this.#streams.set(connection, client)
-    this.input({ kind: 'opened', connection, from: { peer: `tcp:${connection}`, listener: 'mqtt' } })
+    this.input({ kind: 'opened', connection, from: { peer: `tcp:${connection}`, listener } })
     return connection
   }
 

@@ -1,0 +1,53 @@
+import type { RoamNode } from './roam-node.ts'
+import type { RoamSite } from './roam-site.ts'
+
+/** What was published this long before a sensor woke is there when it is told to sleep again. */
+const MARGIN_MS = 5000
+/** In which a datagram may still be under way. */
+const LATE_MS = 5000
+/** Without a fault for so long, everything is as if there had been none. */
+const CALM_MS = 10 * 60_000
+
+/** Looks at what sensors are told while it happens. */
+export class RoamChecker {
+  readonly found: string[] = []
+  /** The last fault. */
+  faultAt = Number.NEGATIVE_INFINITY
+  readonly #site: RoamSite
+
+  constructor(site: RoamSite) {
+    this.#site = site
+  }
+
+  get isCalm(): boolean {
+    const { site } = { site: this.#site }
+    return site.isSound && site.schedule.now >= this.faultAt + CALM_MS
+  }
+
+  tell(what: string): void {
+    this.found.push(`${this.#site.schedule.now} ms: ${what}`)
+  }
+
+  /** PINGRESP has ended an awake period: what the cluster had is through. */
+  wakeEnded(node: RoamNode, wokeAt: number): void {
+    if (!this.isCalm) return
+    const { claims } = this.#site
+    const owed = claims.owed(node.receiver, wokeAt - MARGIN_MS)
+    if (owed.length > claims.dropped)
+      for (const { text } of owed) this.tell(`${node.id} is told to sleep before it has got "${text}"`)
+  }
+
+  /** Somebody who was there all the time is told to leave. */
+  disconnected(node: RoamNode): void {
+    const { now } = this.#site.schedule
+    if (!node.mayBeUnknown && now > node.saidAt + LATE_MS)
+      this.tell(`${node.id} is disconnected although it was there all the time`)
+  }
+
+  /** The cluster publishes the will of a sensor. */
+  willOf(node: RoamNode): void {
+    const { now } = this.#site.schedule
+    const quietSince = node.isGone ? Number.NEGATIVE_INFINITY : node.lastHeard
+    if (this.isCalm && now - quietSince < 60_000) this.tell(`the will of ${node.id} is published although it is there`)
+  }
+}
