@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { KNOWN_FACTOR, KNOWN_SEED, ONLY_RANDOM } from './runs.ts'
+import { FACTOR, ONLY_RANDOM, SEED } from './runs.ts'
 import { report } from './sim/report.ts'
 import { liveRoaming, RoamLife } from './sim/roam-life.ts'
 import { ROAM_STEP, type RoamStep, roamSetups } from './sim/roam-step.ts'
@@ -23,7 +23,7 @@ describe('sensors that move between two gateways in front of a cluster', () => {
         throw error
       }
     })
-    const details = fc.check(property, { numRuns: 20 * KNOWN_FACTOR, seed: KNOWN_SEED })
+    const details = fc.check(property, { numRuns: 20 * FACTOR, seed: SEED })
     if (details.failed) expect.fail(report(details.seed, failing, liveRoaming, 'roaming/'))
   })
 
@@ -32,7 +32,7 @@ describe('sensors that move between two gateways in front of a cluster', () => {
       const taken: RoamStep[] = [{ do: 'build', ...scarce }, ...steps]
       expect(liveRoaming(taken).trace).toEqual(liveRoaming(taken).trace)
     })
-    fc.assert(twice, { numRuns: 3 * KNOWN_FACTOR, seed: KNOWN_SEED })
+    fc.assert(twice, { numRuns: 3 * FACTOR, seed: SEED })
   })
 
   const regressions = ONLY_RANDOM || !existsSync(FOLDER) ? [] : readdirSync(FOLDER).filter((name) => name.endsWith('.json'))
