@@ -230,13 +230,12 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     const { output } = this.connections
     const { bridges = [], sensors } = options
     const needsUpstream = bridges.length > 0 || sensors !== undefined || options.upstream !== undefined
-    const links = options.upstream ?? sensors
-    this.upstream = needsUpstream ? new Upstream({ output, notice, random, memory }, links) : undefined
+    this.upstream = needsUpstream ? new Upstream({ output, notice, random, memory }, sensors ?? options.upstream) : undefined
     const { maxTopicLevels = DEFAULT_LIMITS.maxTopicLevels } = options.broker ?? {}
     const host = { uplink: this.broker, notice, maxTopicLevels, ...bridgeView(this.broker) }
     this.bridges = this.upstream && new Bridges(bridges, this.upstream, host)
     const gateway = { ...options.gateway, events: hooks?.events }
-    this.sensors = sensors && new SensorUpstream(sensors, this.upstream!, store)
+    this.sensors = sensors && new SensorUpstream(sensors, this.upstream!, { store, memory, notice })
     this.gateway = new Gateway(gateway, this.sensors ?? this.broker, store, clock, notice, random, memory)
     this.#presence = new Presence(options.presence ?? {}, {
       sensors: this.gateway.sensors,

@@ -109,6 +109,7 @@ const PARENTS: ReadonlySet<string> = new Set([
   'src/broker/client-link.ts',
   'src/broker/session.ts',
   'src/upstream/upstream-link.ts',
+  'src/upstream/sensors/sensor-session.ts',
 ])
 /** The options table is made of zod schemas, which are pure. */
 const PURE_PACKAGES: Readonly<Record<string, readonly string[]>> = { 'src/config/options/kinds.ts': ['zod'] }

@@ -59,6 +59,8 @@ export const COST = {
   refusedName: 60,
   /** An MQTT-SN client in the gateway: `GatewayClient`, its parts and its route. */
   sensor: 1400,
+  /** An MQTT-SN client's session at a cluster: `SensorSession`, its parts, `UpstreamLink` and its parts, without stream and filters. */
+  sensorSession: 2600,
   /** A byte stream: Node's socket, what libuv keeps for it, `Connection`, `Framer` and decoder. */
   connection: 6000,
   /** Additional memory of a TLS connection: OpenSSL's state and buffers. */

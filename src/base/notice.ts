@@ -333,6 +333,14 @@ export const NOTICES = {
       'The far side of a link lacks something, such as QoS 2 or retained messages, or breaks a rule of the protocol. Said once.',
     action: 'Depends on the reason.',
   },
+  'upstream-session-lost': {
+    levels: ['warn'],
+    fields: ['reason', 'count'],
+    about:
+      'A cluster had no session any more for so many sensors that had one. They are subscribed again; what was queued for them is gone.',
+    action:
+      'If a node of the cluster has failed: let it keep sessions on more than one node (RabbitMQ: quorum queues). Otherwise check its session expiry.',
+  },
   'bridge-problem': {
     levels: ['warn'],
     fields: ['client', 'reason'],

@@ -479,6 +479,7 @@ export class Gateway implements ClientHost {
     this.#clients.delete(client)
     this.sensorStates.removed(client)
     client.clear()
+    this.#uplink.forgotten?.(client.clientId)
     return this.#unrecorded.end(this.#now, client)
   }
 

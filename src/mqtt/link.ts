@@ -198,4 +198,6 @@ export interface RestingLinks {
 
 export interface SensorUplink extends Uplink {
   readonly resting: RestingLinks
+  /** The gateway has forgotten a client, and everything of it in the store. */
+  forgotten?(clientId: string): void
 }

@@ -12,10 +12,11 @@ import type { BridgeOptions } from './bridge-options.ts'
 import { answer, renamed } from './bridge-packets.ts'
 import { markedBy, markOf, PendingRequests } from './bridge-subscriptions.ts'
 import { Deliveries } from './deliveries.ts'
+import type { UpstreamLinkOwner } from './link-owner.ts'
 import { Targets } from './targets.ts'
 import { remoteFilter, TopicMap } from './topic-map.ts'
 import type { Upstream } from './upstream.ts'
-import type { UpstreamLink, UpstreamLinkOwner } from './upstream-link.ts'
+import type { UpstreamLink } from './upstream-link.ts'
 
 /** What a bridge needs of the broker, besides links. */
 export interface BridgeHost {

@@ -32,6 +32,15 @@ interface Exchange {
   stream: number
   /** The owner's answer, which no stream has carried. */
   answer: PublishResponse | undefined
+  /** The far side has lost it with its session: the owner completes it, and nobody is told. */
+  isLost?: true
+}
+
+/** What is held for an owner that sleeps. */
+export interface HeldLimits {
+  /** Messages with QoS 0, and bytes of them; beyond, the oldest are dropped. */
+  readonly heldMessages: number
+  readonly heldBytes: number
 }
 
 /**
@@ -52,10 +61,24 @@ export class Inbound {
   readonly #sum: ByteCount
   /** Counts streams. */
   #stream = 0
+  readonly #held: HeldLimits | undefined
+  /** Messages with QoS 0 that wait, and bytes of them. */
+  readonly #unsaved = { count: 0, bytes: 0 }
+  #dropped = 0
+  /** Of a new session, with packet ids that the owner has still to complete. */
+  #behind: Publish[] | undefined = undefined
 
-  /** `sum`: what is held counts here too. */
-  constructor(sum: ByteCount) {
+  /** `sum`: what is held counts here too. `held`: the owner may sleep, and completes what the far side has lost. */
+  constructor(sum: ByteCount, held?: HeldLimits) {
     this.#sum = sum
+    this.#held = held
+  }
+
+  /** Messages with QoS 0 that were dropped since this was asked last. */
+  takeDropped(): number {
+    const dropped = this.#dropped
+    this.#dropped = 0
+    return dropped
   }
 
   get waiting(): number {
@@ -81,13 +104,21 @@ export class Inbound {
     if (release !== undefined || !isListening) return release
     const next = this.#waiting.shift()
     if (next?.type !== PacketType.PUBLISH) return next
-    this.#weigh(-next.weight)
+    this.#taken(next)
     polled.message = next
     polled.qos = next.qos
     polled.packetId = next.packetId
     polled.retain = next.retain
     polled.dup = next.dup
     return polled
+  }
+
+  /** A message does not wait any more. */
+  #taken({ qos, weight }: Publish): void {
+    this.#weigh(-weight)
+    if (qos > 0) return
+    this.#unsaved.count--
+    this.#unsaved.bytes -= weight
   }
 
   #weigh(bytes: number): void {
@@ -109,13 +140,35 @@ export class Inbound {
     const { qos, packetId } = message
     if (qos > 0) {
       const known = this.#exchanges.get(packetId)
+      if (known?.isLost === true) {
+        message.own()
+        this.#behind ??= []
+        this.#behind.push(message)
+        return undefined
+      }
       if (known?.phase === 'held' && known.qos === qos) return this.#answerOf(packetId, known)
       this.#set(packetId, { phase: 'held', qos, stream: this.#stream, answer: undefined })
     }
     this.#waiting.push(message)
     this.#fresh.push(message)
     this.#weigh(message.weight)
+    if (qos === 0) this.#holds(message.weight)
     return undefined
+  }
+
+  #holds(bytes: number): void {
+    const unsaved = this.#unsaved
+    unsaved.count++
+    unsaved.bytes += bytes
+    const held = this.#held
+    if (held === undefined || (unsaved.count <= held.heldMessages && unsaved.bytes <= held.heldBytes)) return
+    this.#waiting.filter((each) => {
+      const isOver = unsaved.count > held.heldMessages || unsaved.bytes > held.heldBytes
+      if (!isOver || each.type !== PacketType.PUBLISH || each.qos > 0) return true
+      this.#taken(each)
+      this.#dropped++
+      return false
+    })
   }
 
   /** A PUBREL from the far side. */
@@ -150,6 +203,10 @@ export class Inbound {
     }
     const exchange = this.#exchanges.get(packetId)
     if (exchange === undefined) return isUp
+    if (exchange.isLost === true) {
+      this.#completeLost(packetId, exchange, answer)
+      return false
+    }
     if (isUp && exchange.stream === this.#stream) {
       this.#answered(packetId, exchange, answer)
       return true
@@ -171,7 +228,34 @@ export class Inbound {
   /** A stream is up. */
   resume(sessionPresent: boolean): void {
     this.#stream++
-    if (!sessionPresent) this.#sessionLost()
+    if (!sessionPresent && this.#held !== undefined) this.#lose()
+    else if (!sessionPresent) this.#sessionLost()
+  }
+
+  /** The far side has lost the session, but the owner gets what is here. New messages with the same packet ids wait for that. */
+  #lose(): void {
+    for (const [packetId, exchange] of [...this.#exchanges]) {
+      const { answer, phase } = exchange
+      exchange.isLost = true
+      exchange.answer = undefined
+      if (answer !== undefined) this.#completeLost(packetId, exchange, answer)
+      else if (phase === 'received') this.#releaseLost(packetId, exchange)
+    }
+  }
+
+  #completeLost(packetId: number, exchange: Exchange, { type, reasonCode }: PublishResponse): void {
+    if (type === PacketType.PUBREC && reasonCode < 0x80) this.#releaseLost(packetId, exchange)
+    else {
+      this.#delete(packetId)
+      const behind = this.#behind ?? []
+      this.#behind = undefined
+      for (const message of behind) this.message(message)
+    }
+  }
+
+  #releaseLost(packetId: number, exchange: Exchange): void {
+    exchange.phase = 'released'
+    this.#releases.push(responseOf(PacketType.PUBREL, packetId))
   }
 
   /**
@@ -200,8 +284,21 @@ export class Inbound {
     this.#delete(packetId)
   }
 
+  /** What the owner has not got is forgotten, and comes again over another stream; QoS 0, which would not, stays. */
+  forgetWaiting(): void {
+    this.#waiting.filter((each) => {
+      if (each.type !== PacketType.PUBLISH || each.qos === 0) return true
+      this.#weigh(-each.weight)
+      this.#delete(each.packetId)
+      return false
+    })
+  }
+
   /** Forgets everything: the owner begins anew. */
   clear(): void {
+    this.#unsaved.count = 0
+    this.#unsaved.bytes = 0
+    this.#behind = undefined
     this.#clearExchanges()
     this.#stale.clear()
     this.#waiting.clear()

@@ -44,6 +44,8 @@ export interface LinkHost {
   markDirty(link: UpstreamLink): void
   /** Dial when it is time. */
   wantStream(now: Instant, link: UpstreamLink): void
+  /** Dial it before others. */
+  urge(link: UpstreamLink): void
   /** Ends the stream after what was written to it; without `goodbye` the far side publishes the will. */
   end(now: Instant, link: UpstreamLink, goodbye: Disconnect | undefined): void
   /** Ends the stream, and dials again after the backoff. */

@@ -130,6 +130,15 @@ export class Outbound {
     return this.#messages.has(packetId)
   }
 
+  get(packetId: number): OutgoingMessage | undefined {
+    return this.#messages.get(packetId)
+  }
+
+  /** Packet ids that are not answered completely. */
+  ids(): Iterable<number> {
+    return this.#messages.keys()
+  }
+
   /** Takes over a message. One that it has already is not taken twice; its owner may have missed PUBREC. */
   add(message: OutgoingMessage): void {
     const { qos, packetId } = message

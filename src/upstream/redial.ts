@@ -3,8 +3,9 @@ import { type Ending, isOwnFault } from './endings.ts'
 import { backoffMs, versionName } from './targets.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
-/** A stream that lasts less than this, in milliseconds, counts as a failure. */
+/** A stream that lasts less than this, in milliseconds, counts as a failure; a sensor may roam to and fro more slowly. */
 const LASTING_MS = 5_000
+const LASTING_MS_OF_SENSOR = 10_000
 /** Within this, in milliseconds after CONNECT, a far side closes that does not understand it. */
 const AT_ONCE_MS = 2_000
 /** After so many of them in a row another client probably has the same client id. */
@@ -16,6 +17,8 @@ export interface Redial {
   readonly reason: string
   /** Milliseconds until the link may dial again; its targets may want more. */
   readonly wait: number
+  /** Another client has connected with the same client id, as it was said, or as it seems. */
+  readonly isTakenOver?: boolean
 }
 
 /** A stream that was up is gone. */
@@ -23,7 +26,8 @@ export function afterLoss(now: Instant, stream: UpstreamStream, ending: Ending, 
   const { link, known, connectedAt } = stream
   const { targets, connect } = link
   const { backoff, roundRobin } = targets.settings
-  const isBrief = now - connectedAt < LASTING_MS
+  const lastingMs = link.settings.ofSensor !== undefined ? LASTING_MS_OF_SENSOR : LASTING_MS
+  const isBrief = now - connectedAt < lastingMs
   const isByFar = ending.byFar === true
   const message = isByFar && ending.unprovoked !== true ? link.outbound.closedByFar(now) : 'nothing'
   link.failures = isBrief ? link.failures + 1 : 0
@@ -35,10 +39,12 @@ export function afterLoss(now: Instant, stream: UpstreamStream, ending: Ending, 
   if (roundRobin || ending.elsewhere === true) targets.leave(known)
   // Two clients of one id would take the session from each other without end. 3.1.1 has no word for that, Mosquitto 2.0 uses none.
   const isFight = isByFar && message === 'nothing' && link.unexplained >= BRIEF_MAX
-  const wait = isFight || ending.takenOver === true ? backoff.maxMs : backoffMs(backoff, link.failures, random)
-  if (!isFight) return { reason: ending.reason, wait }
-  const times = `${link.unexplained} times in a row within ${LASTING_MS / 1000} s of CONNACK`
-  return { reason: `${ending.reason}, ${times}: does another client have the client id '${connect?.clientId}'?`, wait }
+  const isTakenOver = isFight || ending.takenOver === true
+  const wait = isTakenOver ? backoff.maxMs : backoffMs(backoff, link.failures, random)
+  if (!isFight) return { reason: ending.reason, wait, isTakenOver }
+  const times = `${link.unexplained} times in a row within ${lastingMs / 1000} s of CONNACK`
+  const reason = `${ending.reason}, ${times}: does another client have the client id '${connect?.clientId}'?`
+  return { reason, wait, isTakenOver }
 }
 
 /** An attempt has failed. */

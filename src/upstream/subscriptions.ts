@@ -83,6 +83,11 @@ export class Subscriptions {
     return this.#requests.find(({ wireId }) => wireId > 0)?.sentAt
   }
 
+  /** No request waits for an answer. */
+  get isIdle(): boolean {
+    return this.#requests.length === 0
+  }
+
   get hasUnsent(): boolean {
     return this.#requests.some(({ wireId }) => wireId === 0)
   }

@@ -10,7 +10,6 @@ import {
   type Packet,
   PacketType,
   type PublishResponse,
-  type SubscriptionRequest,
   type Will,
 } from '../mqtt/packets.ts'
 import type { ProtocolVersion } from '../mqtt/publish.ts'
@@ -21,33 +20,11 @@ import { connectFor, isBrief, needsPurge } from './connect-packet.ts'
 import { GOODBYE } from './endings.ts'
 import { Inbound } from './inbound.ts'
 import { type LinkHost, newStatus, type UpstreamStatus } from './link-host.ts'
+import type { UpstreamLinkOwner, UpstreamLinkSettings } from './link-owner.ts'
 import { Outbound, type OutboundOwner, OutgoingMessage, responseOf } from './outbound.ts'
 import { type Answered, Subscriptions } from './subscriptions.ts'
 import type { Targets } from './targets.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
-
-export interface UpstreamLinkSettings {
-  /** For people, and unique: the name of the bridge. Unused where links share their settings: `UpstreamLinkOwner.linkName`. */
-  readonly name: string
-  /** One of many links to the same targets: what concerns a target is told once. */
-  readonly isOneOfMany?: true
-  /** Unanswered messages of QoS 1 and 2 to the far side at most, and as Receive Maximum from it. */
-  readonly window: number
-  /** Bytes of a packet from the far side at most. */
-  readonly maxPacketSize: number
-}
-
-/** Who has a link: a bridge, or the session of a sensor. */
-export interface UpstreamLinkOwner {
-  /** The link has something to poll, takes messages again, or its status has changed. Called between inputs, from `Server.poll`. */
-  upstreamReady(now: Instant, link: UpstreamLink): void
-  /** The name of the link, in place of that of its settings. */
-  readonly linkName?: string
-  /** Its subscriptions, if the owner keeps them: then the link does not. */
-  subscriptions?(): Iterable<SubscriptionRequest>
-  /** The will that a CONNECT of this version is to have; that of the owner's CONNECT if absent. */
-  willFor?(will: Will | undefined, version: ProtocolVersion): Will | undefined
-}
 
 /**
  * One MQTT client session at a far side, which survives its streams.
@@ -100,11 +77,13 @@ export class UpstreamLink implements Link {
   ready = false
   dirty = false
   /** On the list of links that wait for the dial budget. */
-  wanting = false
-  /** Its owner needs no stream now: it is not dialled. */
+  wanting: false | 'later' | 'urgent' = false
+  /** Its owner needs no stream until `unpark`: one that is lost is not replaced. One that is up stays. */
   parked = false
   /** Not dialled before. */
   retryAt: Instant = 0
+  /** Another client has the session: why that is thought; '' if not. Not dialled any more. */
+  yieldedTo = ''
   /** The next attempt; the end of the time for CONNACK; keep alive. */
   readonly timer: Timer<UpstreamLink> = new Timer<UpstreamLink>(this)
   /** Attempts in a row that were refused, or after which the stream did not last. */
@@ -116,7 +95,7 @@ export class UpstreamLink implements Link {
   failedWith: Set<string> | undefined = undefined
   /** An attempt to reach the first address, while the stream goes to another. */
   probe: UpstreamStream | undefined = undefined
-  readonly owner: UpstreamLinkOwner
+  owner: UpstreamLinkOwner
   readonly #host: LinkHost
   /** For the owner, besides what is in `inbound`. */
   readonly #answers = new Fifo<Packet>()
@@ -149,7 +128,7 @@ export class UpstreamLink implements Link {
     this.owner = owner
     this.#host = host
     this.status = newStatus(now, targets.all[0]!.target.url)
-    this.inbound = new Inbound(host.held)
+    this.inbound = new Inbound(host.held, settings.ofSensor)
     const outbound: OutboundOwner = {
       answer: (type, packetId, reasonCode) => this.#answer(responseOf(type, packetId, reasonCode)),
       givenUp: ({ message, givenQos }, reason) => {
@@ -204,6 +183,7 @@ export class UpstreamLink implements Link {
     if (this.#listening === on) return
     this.#listening = on
     if (on && this.inbound.waiting > 0) this.#host.markReady(this)
+    if (on && this.wanting === 'later') this.#host.urge(this)
   }
 
   /** Packet ids of QoS 2 messages that the owner has answered with PUBREC, and that are not released. */
@@ -217,15 +197,22 @@ export class UpstreamLink implements Link {
     this.#host.reconnect(now, this, ReasonCode.QUOTA_EXCEEDED, reason)
   }
 
-  /** A stream that is lost is not replaced until `unpark`. One that is up stays. */
-  park(): void {
-    this.parked = true
-  }
-
   unpark(now: Instant): void {
     if (!this.parked) return
     this.parked = false
     if (this.connect !== undefined && this.stream === undefined) this.#host.wantStream(now, this)
+  }
+
+  /** Says goodbye, and needs no stream until `unpark`. What has come and is not polled comes again then. */
+  rest(now: Instant): void {
+    this.parked = true
+    this.inbound.forgetWaiting()
+    this.#host.end(now, this, GOODBYE)
+  }
+
+  /** Its owner waits for it: it is dialled before others. */
+  get isUrgent(): boolean {
+    return this.#listening || this.settings.ofSensor === undefined
   }
 
   /** The owner begins anew: nothing of what is unanswered counts any more, and packet ids are free. While no stream is wanted. */
@@ -233,6 +220,12 @@ export class UpstreamLink implements Link {
     this.inbound.clear()
     this.outbound.clear()
     this.#answers.clear()
+  }
+
+  /** As `forget`, and the session at the far side is not to be continued. */
+  restart(): void {
+    this.forget()
+    this.#keepsSession = false
   }
 
   send(now: Instant, packet: Packet): 'go' | 'pause' {
@@ -251,6 +244,8 @@ export class UpstreamLink implements Link {
       case PacketType.PUBREC:
       case PacketType.PUBCOMP:
         if (this.inbound.answer(packet, this.isUp)) this.#write(packet)
+        // A message may have waited for the packet id.
+        else if (this.settings.ofSensor !== undefined) this.#host.markReady(this)
         break
       case PacketType.SUBSCRIBE:
       case PacketType.UNSUBSCRIBE:
@@ -399,7 +394,7 @@ export class UpstreamLink implements Link {
   refused(connack: Connack): void {
     if (this.#refusedWith === connack.reasonCode) return
     this.#refusedWith = connack.reasonCode
-    if (!this.#isAccepted) this.#answer(connack)
+    if (!this.#isAccepted || this.settings.ofSensor !== undefined) this.#answer(connack)
   }
 
   /** The stream is gone. */
@@ -419,6 +414,9 @@ export class UpstreamLink implements Link {
         const answer = this.inbound.message(packet)
         if (answer !== undefined) this.#write(answer)
         else if (this.#listening) this.#host.markReady(this)
+        const dropped = this.inbound.takeDropped()
+        if (dropped > 0)
+          this.#dropped('messages with QoS 0 for a sensor that sleeps: too many are held (queued_messages)', dropped)
         return undefined
       }
       case PacketType.PUBREL: {

@@ -24,14 +24,14 @@ export class UpstreamNotices {
   /** Said once. */
   limited(link: UpstreamLink, code: 'upstream-refused' | 'upstream-limited', reason: string): void {
     const { targets, status, name: client } = link
-    if (isNew(link.settings.isOneOfMany ? targets.told : link.told, `${status.target} ${reason}`))
+    if (isNew(link.settings.ofSensor !== undefined ? targets.told : link.told, `${status.target} ${reason}`))
       this.#notice({ code, level: 'warn', client, peer: status.target, reason })
   }
 
   up(link: UpstreamLink, stream: UpstreamStream, sessionPresent: boolean): void {
     const version = `MQTT ${versionName(stream.version)}`
     const { peer, known } = stream
-    if (!link.settings.isOneOfMany) {
+    if (link.settings.ofSensor === undefined) {
       link.failedWith?.clear()
       const reason = `${version}, ${sessionPresent ? 'session continued' : 'new session'}`
       this.#notice({ code: 'upstream-up', level: 'info', client: link.name, peer, reason })
@@ -45,18 +45,13 @@ export class UpstreamNotices {
   down(link: UpstreamLink, stream: UpstreamStream, reason: string): void {
     const { peer, known, state } = stream
     const down = { code: 'upstream-down', level: 'warn', peer, reason } as const
-    if (!link.settings.isOneOfMany) {
+    if (link.settings.ofSensor === undefined) {
       link.failedWith ??= new Set()
       if (state === 'up' || isNew(link.failedWith, `${peer} ${reason}`)) this.#notice({ ...down, client: link.name })
     } else if (known.isOpen && known.toldAs !== 'down') {
       known.toldAs = 'down'
       this.#notice({ ...down, reason: `${reason}; this holds for all sensors` })
     }
-  }
-
-  /** CONNECT of one of many links is refused: the far side is up, and it may be this client only. */
-  refused(link: UpstreamLink, peer: string, reason: string): void {
-    if (link.settings.isOneOfMany) this.#notice({ code: 'upstream-refused', level: 'warn', client: link.name, peer, reason })
   }
 }
 

@@ -16,10 +16,11 @@ import { DialQueue } from './dial-queue.ts'
 import { type Ending, GOODBYE, whyDisconnected, whyRefused } from './endings.ts'
 import type { Inbound } from './inbound.ts'
 import { type LinkHost, nextLook } from './link-host.ts'
+import type { UpstreamLinkOwner, UpstreamLinkSettings } from './link-owner.ts'
 import { afterLoss, afterMiss } from './redial.ts'
 import type { Target } from './target.ts'
 import { backoffMs, type KnownTarget, type Targets } from './targets.ts'
-import { UpstreamLink, type UpstreamLinkOwner, type UpstreamLinkSettings } from './upstream-link.ts'
+import { UpstreamLink } from './upstream-link.ts'
 import { UpstreamNotices } from './upstream-notices.ts'
 import { UpstreamStream } from './upstream-stream.ts'
 
@@ -195,6 +196,10 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     if (link.stream !== undefined || link.wanting) return
     link.changed(now, 'waiting')
     this.#timers.arm(link.timer, Math.max(now, link.retryAt))
+  }
+
+  urge(link: UpstreamLink): void {
+    this.#dials.urge(link)
   }
 
   end(now: Instant, link: UpstreamLink, goodbye: Disconnect | undefined): void {
@@ -466,12 +471,14 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
       return
     }
     this.#endProbe(link)
-    const { reason, wait } = state === 'up' ? afterLoss(now, stream, ending, random) : afterMiss(now, stream, ending, random)
+    const { reason, wait, isTakenOver } =
+      state === 'up' ? afterLoss(now, stream, ending, random) : afterMiss(now, stream, ending, random)
+    if (isTakenOver === true && link.settings.ofSensor !== undefined) link.yieldedTo = reason
     link.streamLost(now, reason)
     if (state === 'dialling') link.outbound.unreachable()
     this.notices.down(link, stream, reason)
     link.retryAt = now + wait
-    if (link.connect !== undefined) this.#timers.arm(link.timer, link.retryAt)
+    if (link.connect !== undefined && link.yieldedTo === '') this.#timers.arm(link.timer, link.retryAt)
     else this.#timers.disarm(link.timer)
   }
 

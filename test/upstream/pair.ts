@@ -6,10 +6,11 @@ import { NO_PROPERTIES, type Properties } from '../../src/mqtt/properties.ts'
 import { Publish, type QoS } from '../../src/mqtt/publish.ts'
 import { Server, type ServerOptions, type ServerOutput } from '../../src/server.ts'
 import { MemoryStore } from '../../src/store/store.ts'
+import type { UpstreamLinkOwner, UpstreamLinkSettings } from '../../src/upstream/link-owner.ts'
 import { parseTarget, type Target } from '../../src/upstream/target.ts'
 import { Targets, type TargetsSettings } from '../../src/upstream/targets.ts'
 import type { Upstream } from '../../src/upstream/upstream.ts'
-import type { UpstreamLink, UpstreamLinkOwner, UpstreamLinkSettings } from '../../src/upstream/upstream-link.ts'
+import type { UpstreamLink } from '../../src/upstream/upstream-link.ts'
 import { OPTIONS } from '../gateway/harness.ts'
 
 /** What hears the streams of a server that dials. */

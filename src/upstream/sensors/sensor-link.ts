@@ -36,6 +36,7 @@ export class SensorLink implements Link {
   ready = false
   /** The session; undefined before CONNECT, and after another link or the end. */
   attached: SensorSession | undefined = undefined
+  listening = true
   readonly #host: SensorLinkHost
   /** Besides what the session has. */
   #answers: Fifo<Answer> | undefined = undefined
@@ -68,6 +69,7 @@ export class SensorLink implements Link {
   }
 
   listen(now: Instant, on: boolean): void {
+    this.listening = on
     this.attached?.listen(now, on)
   }
 

@@ -1,20 +1,28 @@
 import type { Instant } from '../../base/machine.ts'
+import { earliest } from '../../base/machine.ts'
+import type { Memory } from '../../base/memory.ts'
+import type { NoticeSink } from '../../base/notice.ts'
 import { Timer, type Timers } from '../../base/timers.ts'
 import { type Outgoing, OutgoingType } from '../../mqtt/link.ts'
 import { type Connack, type Connect, type Packet, PacketType, type SubscriptionRequest, type Will } from '../../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../../mqtt/properties.ts'
-import type { ProtocolVersion } from '../../mqtt/publish.ts'
+import type { ProtocolVersion, Publish } from '../../mqtt/publish.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
+import { isSameWill } from '../../mqtt/wills.ts'
 import type { SessionKey, Store } from '../../store/store.ts'
 import { GOODBYE, isOwnFault } from '../endings.ts'
+import type { UpstreamLinkOwner, UpstreamLinkSettings } from '../link-owner.ts'
 import type { Targets } from '../targets.ts'
 import type { Upstream } from '../upstream.ts'
-import type { UpstreamLink, UpstreamLinkOwner, UpstreamLinkSettings } from '../upstream-link.ts'
+import type { UpstreamLink } from '../upstream-link.ts'
+import { EarlyMessages } from './early-messages.ts'
+import { Farewell, type LastDeeds } from './farewell.ts'
 import { Handed } from './handed.ts'
 import { filledIn } from './naming.ts'
 import type { SensorUpstreamOptions } from './options.ts'
 import type { SensorLink } from './sensor-link.ts'
 import { SensorSubscriptions } from './sensor-subscriptions.ts'
+import { Uplinked } from './uplinked.ts'
 
 /** What the sessions of sensors share. */
 export interface SessionHost {
@@ -23,13 +31,24 @@ export interface SessionHost {
   readonly targets: Targets
   readonly upstream: Upstream
   readonly store: Store
+  readonly notice: NoticeSink
+  readonly memory: Memory
   readonly timers: Timers<SensorSession>
+  /** By client id: what is still to do for sensors that are gone. */
+  readonly farewells: Map<string, Farewell>
+  /** Bytes of memory that one more session takes. */
+  readonly sessionBytes: number
   markReady(link: SensorLink): void
+  /** The cluster has lost the session of a sensor. */
+  sessionLost(now: Instant): void
 }
 
 /** Unanswered messages of the cluster from which on more may wait there: RabbitMQ hands out no more than ten. */
 const WINDOW_SUSPECTED = 10
-
+/** Milliseconds after which a sensor that does not listen is taken to sleep: a full window lasts less, or something is unanswered. */
+const PARK_AFTER_MS = 1_000
+/** A stream that was lost sooner than this, in milliseconds, may be in the hands of another gateway. */
+const LASTING_MS = 10_000
 /** Session Expiry Interval of a session that does not expire. */
 const NEVER = 0xffffffff
 
@@ -41,22 +60,27 @@ export class SensorSession implements UpstreamLinkOwner {
   upstream: UpstreamLink | undefined = undefined
   /** The sensor has been told that it is connected, or believes it since before a restart. */
   isAccepted = false
+  readonly #host: SessionHost
   /** The sensor wants the session to end when it leaves. */
   #isClean = false
+  /** The CONNECT that waits for the cluster begins clean. */
+  #begins = false
   #username: string | undefined = undefined
   #will: Will | undefined = undefined
   readonly #handed = new Handed()
-  readonly #host: SessionHost
+  readonly #uplinked = new Uplinked()
+  /** Of the link for messages with QoS -1, which are sent before it is connected. */
+  #early: EarlyMessages | undefined = undefined
   #listening = true
-  /** More of the backlog may be on its way, until `#quietAt` without a message. */
-  #settles = false
+  /** The backlog may not be through yet: until then without a message. */
+  #quietAt: Instant | undefined = undefined
+  /** So much was unanswered that more may wait at the cluster. */
   #mayHaveMore = false
-  #quietAt: Instant = 0
-  /** When the sensor is told that the cluster is away. */
+  /** When the sensor is told that the cluster is away; when a sleeper's stream ends. */
   #connectBy: Instant | undefined = undefined
-  /** Counts of the link, as they were seen last. */
-  #connects = 0
-  #received = 0
+  #parkAt: Instant | undefined = undefined
+  /** As they were seen last: streams and messages of the link, sessions lost, and since when the stream is up. */
+  #seen = { connects: 0, received: 0, lost: 0, upSince: undefined as Instant | undefined }
   #timer: Timer<SensorSession> | undefined = undefined
 
   constructor(clientId: string, host: SessionHost) {
@@ -79,29 +103,49 @@ export class SensorSession implements UpstreamLinkOwner {
   }
 
   willFor(will: Will | undefined, version: ProtocolVersion): Will | undefined {
-    const { wills, willDelaySeconds } = this.#host.options
-    if (will === undefined || wills === 'gateway' || (wills === 'auto' && version < 5)) return undefined
-    return { ...will, properties: { willDelayInterval: willDelaySeconds } }
+    const { wills, willDelaySeconds, sleepers } = this.#host.options
+    // A session that is parked says goodbye, and its will with it.
+    const isTheirs = wills === 'upstream' || (wills === 'auto' && version === 5 && sleepers === 'keep')
+    return will === undefined || !isTheirs ? undefined : { ...will, properties: { willDelayInterval: willDelaySeconds } }
   }
 
   upstreamReady(now: Instant, upstream: UpstreamLink): void {
     if (upstream !== this.upstream) return
-    const { connects, received } = upstream.status
-    const isNew = connects !== this.#connects
-    if (isNew || (this.#settles && received !== this.#received)) this.#settle(now)
-    this.#connects = connects
-    this.#received = received
+    if (upstream.yieldedTo !== '') {
+      this.#takenOver(now, upstream.yieldedTo)
+      return
+    }
+    const seen = this.#seen
+    const { connects, received, sessionsLost } = upstream.status
+    if (connects !== seen.connects) {
+      this.#early?.send(now, upstream)
+      if (sessionsLost > seen.lost) this.#host.sessionLost(now)
+    }
+    if (connects !== seen.connects || (this.#quietAt !== undefined && received !== seen.received)) this.#settle(now)
+    seen.connects = connects
+    seen.received = received
+    seen.lost = sessionsLost
     this.#renewWill(now, upstream)
-    // A sensor that sleeps may be at another gateway by now: it is not taken away from there.
-    if (!upstream.isUp && !this.#listening && this.isAccepted && connects > 0) upstream.park()
+    if (!upstream.isUp && seen.upSince !== undefined) this.#streamLost(upstream, now - seen.upSince)
+    seen.upSince = upstream.isUp ? (seen.upSince ?? now) : undefined
     if (this.link !== undefined) this.#host.markReady(this.link)
+  }
+
+  /**
+   * A sensor that sleeps may be at another gateway by now: it is not taken away from there, unless the cluster would publish its will,
+   * and the other gateway has not shown itself.
+   */
+  #streamLost(upstream: UpstreamLink, lastedMs: number): void {
+    if (this.#listening || this.#early !== undefined) return
+    const hasWill = this.willFor(this.#will, upstream.status.version as ProtocolVersion) !== undefined
+    if (!hasWill || lastedMs < LASTING_MS) upstream.parked = true
   }
 
   // --- For the gateway
 
   get state(): 'open' | 'held' | 'verifying' {
     if (!this.isAccepted) return 'verifying'
-    return this.upstream?.state === 'open' ? 'open' : 'held'
+    return this.#early !== undefined || this.upstream?.state === 'open' ? 'open' : 'held'
   }
 
   /** Messages for the sensor; one more while some may be on their way. */
@@ -110,71 +154,99 @@ export class SensorSession implements UpstreamLinkOwner {
     if (upstream === undefined) return 0
     const waiting = upstream.inbound.waiting + this.#handed.waiting
     if (waiting > 0) return waiting
-    if (upstream.isUp) return this.#settles ? 1 : 0
+    if (upstream.isUp) return this.#quietAt === undefined ? 0 : 1
     return upstream.parked || this.#host.targets.isOpen ? 0 : 1
   }
 
   connect(now: Instant, link: SensorLink, packet: Connect): void {
-    const { options, targets, timers } = this.#host
     if (this.link !== undefined) this.link.attached = undefined
     this.link = link
     link.attached = this
     const { cleanStart, will } = packet
     const isClean = (packet.properties.sessionExpiryInterval ?? 0) === 0
     const { isRestored = false, identity: username } = link.info
-    const goesOn = this.isAccepted && this.upstream !== undefined && !cleanStart && !this.#isClean && username === this.#username
+    const wasEnding = this.#host.farewells.get(this.clientId)?.cancel(now) === true
+    const begins = cleanStart || wasEnding || (this.#isClean && !isRestored)
+    const isSame = this.upstream !== undefined && username === this.#username
     this.filters.abandon()
-    if (goesOn) {
+    this.listen(now, link.listening)
+    if (isSame && (this.isAccepted ? !begins : begins === this.#begins && isClean === this.#isClean)) {
       this.#isClean = isClean
-      this.setWill(now, will)
-      this.#handed.restart()
-      this.upstream!.unpark(now)
-      link.answer(connack(0, true))
+      this.#goOn(now, link, will)
       return
     }
-    const begins = cleanStart || (this.#isClean && !isRestored)
-    if (begins && !this.#forgetSubscriptions()) {
-      this.#refuse(now, ReasonCode.QUOTA_EXCEEDED)
+    const refusal = begins && !this.#forgetSubscriptions() ? ReasonCode.QUOTA_EXCEEDED : this.#refusal(isRestored)
+    this.#end(now)
+    if (refusal !== undefined) {
+      this.#refuse(refusal)
       return
     }
     this.#isClean = isClean
+    this.#begins = begins
     this.#username = username
     this.#will = will
-    this.isAccepted = isRestored
-    this.#open(now, packet, begins)
-    if (isRestored) link.answer(connack(0, true))
-    else if (targets.isOpen) this.#refuse(now, ReasonCode.SERVER_UNAVAILABLE)
-    else {
-      this.#connectBy = now + options.targets.connectTimeoutMs
-      this.#timer ??= new Timer<SensorSession>(this)
-      timers.arm(this.#timer, this.#connectBy)
-    }
+    this.#open(now, link, packet)
   }
 
-  #open(now: Instant, packet: Connect, cleanStart: boolean): void {
-    this.#end(now, GOODBYE)
+  /** The sensor connects again, and its session is connected, or is about to be. */
+  #goOn(now: Instant, link: SensorLink, will: Will | undefined): void {
+    this.setWill(now, will)
+    if (!this.isAccepted) return
+    this.#handed.restart()
+    this.#uplinked.restart(this.upstream!.outbound)
+    this.upstream!.unpark(now)
+    link.answer(connack(0, true))
+  }
+
+  #refusal(isRestored: boolean): number | undefined {
+    if (isRestored) return undefined
+    const { targets, memory, notice, sessionBytes } = this.#host
+    if (targets.isOpen) return ReasonCode.SERVER_UNAVAILABLE
+    const over = memory.refusal(undefined, sessionBytes)
+    if (over === undefined) return undefined
+    notice({ code: 'limit-reached', level: 'warn', client: this.key, ...over })
+    return ReasonCode.QUOTA_EXCEEDED
+  }
+
+  #open(now: Instant, link: SensorLink, packet: Connect): void {
     const { options, upstream, settings, targets } = this.#host
     const values = { c: this.clientId, g: options.gatewayId, u: this.#username }
     const { username, password } = options
-    this.#connects = 0
-    this.#received = 0
+    const { isRestored = false, isShared = false } = link.info
     this.upstream = upstream.open(now, settings, targets, this)
     this.upstream.listen(now, this.#listening)
+    if (options.sleepers === 'park' && isRestored && !this.#listening) this.upstream.parked = true
     this.upstream.send(now, {
       ...packet,
       clientId: filledIn(options.clientId, values),
-      cleanStart,
+      cleanStart: this.#begins,
       keepAlive: options.keepAliveSeconds,
       username: username === undefined ? undefined : filledIn(username, values),
       password: password === undefined ? undefined : new TextEncoder().encode(filledIn(password, values)),
-      properties: { sessionExpiryInterval: Math.min(options.sessionExpirySeconds, NEVER) },
+      properties: isShared ? NO_PROPERTIES : { sessionExpiryInterval: Math.min(options.sessionExpirySeconds, NEVER) },
     })
+    if (isShared) this.#early = this.#earlyMessages(this.upstream)
+    this.isAccepted = isRestored || isShared
+    if (this.isAccepted) link.answer(connack(0, isRestored))
+    else {
+      this.#connectBy = now + options.targets.connectTimeoutMs
+      this.#arm()
+    }
+  }
+
+  #earlyMessages(link: UpstreamLink): EarlyMessages {
+    const { options, upstream } = this.#host
+    const reason = 'messages with QoS -1: the cluster is away, and too many are held (queued_messages)'
+    return new EarlyMessages(options, upstream.held, (count) => upstream.notices.dropped(link, reason, count))
   }
 
   send(now: Instant, packet: Packet): void {
     const { upstream } = this
     if (upstream === undefined) return
     switch (packet.type) {
+      case PacketType.PUBLISH:
+        this.#publish(now, upstream, packet)
+        return
       case PacketType.SUBSCRIBE:
       case PacketType.UNSUBSCRIBE:
         this.filters.asked(packet)
@@ -186,7 +258,7 @@ export class SensorSession implements UpstreamLinkOwner {
         if (this.#mayHaveMore) this.#settle(now)
         break
       case PacketType.DISCONNECT:
-        this.#leave(now)
+        this.#part(now, { will: undefined, leavesWill: false, endsSession: this.#isClean })
         return
       default:
     }
@@ -194,10 +266,21 @@ export class SensorSession implements UpstreamLinkOwner {
     upstream.unpark(now)
   }
 
+  #publish(now: Instant, upstream: UpstreamLink, message: Publish): void {
+    const refusals = message.qos === 0 ? [] : this.#uplinked.refusals(upstream.outbound, message)
+    for (const refusal of refusals) this.link?.answer(refusal)
+    if (refusals.length > 0) return
+    if (this.#early !== undefined && !upstream.isUp) this.#early.keep(message)
+    else upstream.send(now, message)
+    upstream.unpark(now)
+  }
+
   listen(now: Instant, on: boolean): void {
     if (this.#listening === on) return
     this.#listening = on
     const { upstream, link } = this
+    this.#parkAt = on || this.#host.options.sleepers === 'keep' ? undefined : now + PARK_AFTER_MS
+    if (this.#parkAt !== undefined) this.#arm()
     if (upstream === undefined) return
     upstream.listen(now, on)
     if (!on) return
@@ -233,10 +316,11 @@ export class SensorSession implements UpstreamLinkOwner {
     else upstream.connect = { ...connect, will: this.#will }
   }
 
-  /** The sensor is lost: its will is published. */
+  /** The sensor is lost: its will is published, here or by the cluster. */
   lost(now: Instant, _reason: string): void {
-    this.#end(now, undefined)
-    this.#detach()
+    const will = this.#will
+    const isTheirs = this.willFor(will, this.upstream?.status.version as ProtocolVersion) !== undefined
+    this.#part(now, { will: isTheirs ? undefined : will, leavesWill: isTheirs, endsSession: this.#isClean })
   }
 
   // --- From the cluster
@@ -253,7 +337,8 @@ export class SensorSession implements UpstreamLinkOwner {
         this.#handed.released(out.packetId)
         return out
       case PacketType.CONNACK:
-        return this.#connacked(now, out)
+        this.#connacked(now, out)
+        return undefined
       case PacketType.SUBACK:
       case PacketType.UNSUBACK: {
         const lsn = this.filters.answered(this.#host.store, this.clientId, out)
@@ -261,57 +346,96 @@ export class SensorSession implements UpstreamLinkOwner {
         else if (out.type === PacketType.SUBACK) return { ...out, reasonCodes: [ReasonCode.QUOTA_EXCEEDED] }
         return undefined
       }
+      case PacketType.PUBACK:
+      case PacketType.PUBREC:
+      case PacketType.PUBCOMP:
+        return this.#uplinked.passes(out) ? out : undefined
       default:
         return out
     }
   }
 
-  #connacked(now: Instant, { reasonCode, sessionPresent, properties }: Connack): Connack | undefined {
-    if (this.isAccepted) return undefined
+  #connacked(now: Instant, { reasonCode, sessionPresent, properties }: Connack): void {
+    const { link, upstream } = this
     if (reasonCode >= 0x80) {
-      this.#refuse(now, isOwnFault(reasonCode) ? reasonCode : ReasonCode.SERVER_UNAVAILABLE)
-      return undefined
+      const isLasting = isOwnFault(reasonCode) && reasonCode !== ReasonCode.QUOTA_EXCEEDED
+      if (isLasting && upstream !== undefined)
+        this.#host.upstream.notices.limited(upstream, 'upstream-refused', upstream.status.lastError)
+      if (!this.isAccepted) {
+        this.#end(now)
+        this.#refuse(isOwnFault(reasonCode) ? reasonCode : ReasonCode.SERVER_UNAVAILABLE)
+      } else if (isLasting && this.#listening) this.#close(now, reasonCode, upstream?.status.lastError)
+      else if (isLasting && upstream !== undefined) upstream.parked = true
+      return
     }
+    if (this.isAccepted) return
     this.isAccepted = true
     this.#connectBy = undefined
     // QoS is lowered by the link, and messages beyond the window wait there.
     const { retainAvailable } = properties
-    return connack(0, sessionPresent || this.filters.size > 0, retainAvailable)
+    link?.answer(connack(0, sessionPresent || this.filters.size > 0, retainAvailable))
+  }
+
+  /** Another gateway has the session now: the sensor is there, and here it is forgotten without a fight and without a will. */
+  #takenOver(now: Instant, reason: string): void {
+    this.#host.notice({ code: 'client-takeover', level: 'info', client: this.key, reason: `at the cluster: ${reason}` })
+    this.#close(now, ReasonCode.SESSION_TAKEN_OVER, reason)
   }
 
   // --- Ends
 
-  #refuse(now: Instant, reasonCode: number): void {
+  #close(now: Instant, reasonCode: number, reason: string | undefined): void {
     const { link } = this
-    this.#end(now, GOODBYE)
+    this.#end(now)
+    this.#detach()
+    link?.answer({ type: OutgoingType.CLOSE, reasonCode, disconnect: true, reason })
+  }
+
+  #refuse(reasonCode: number): void {
+    const { link } = this
     this.#detach()
     link?.answer(connack(reasonCode, false))
   }
 
-  #leave(now: Instant): void {
-    this.#end(now, GOODBYE)
+  #part(now: Instant, deeds: LastDeeds): void {
+    const { farewells, upstream } = this.#host
+    const left = this.upstream
+    this.upstream = undefined
     this.#detach()
+    this.#reset()
+    if (left === undefined) return
+    const farewell = new Farewell(left, deeds, upstream, () => farewells.delete(this.clientId))
+    farewells.set(this.clientId, farewell)
+    farewell.begin(now)
   }
 
-  #end(now: Instant, goodbye: Packet | undefined): void {
+  /** Ends the link; its session stays. */
+  #end(now: Instant): void {
     const { upstream } = this
     this.upstream = undefined
-    this.#handed.clear()
-    this.#connectBy = undefined
-    this.#settles = false
-    this.#mayHaveMore = false
-    if (this.#timer !== undefined) this.#host.timers.disarm(this.#timer)
+    this.#reset()
     if (upstream === undefined) return
-    if (goodbye === undefined) upstream.lost(now, '')
-    else upstream.send(now, goodbye)
+    upstream.send(now, GOODBYE)
     this.#host.upstream.remove(upstream)
+  }
+
+  #reset(): void {
+    this.#handed.clear()
+    this.#uplinked.clear()
+    this.#early?.clear()
+    this.#early = undefined
+    this.#quietAt = undefined
+    this.#mayHaveMore = false
+    this.#connectBy = undefined
+    this.#parkAt = undefined
+    this.#seen = { connects: 0, received: 0, lost: 0, upSince: undefined }
+    if (this.#timer !== undefined) this.#host.timers.disarm(this.#timer)
   }
 
   #detach(): void {
     if (this.link !== undefined) this.link.attached = undefined
     this.link = undefined
     this.isAccepted = false
-    this.#listening = true
   }
 
   #forgetSubscriptions(): boolean {
@@ -324,38 +448,44 @@ export class SensorSession implements UpstreamLinkOwner {
   // --- Time
 
   #settle(now: Instant): void {
-    const { options, timers } = this.#host
-    this.#settles = true
-    this.#quietAt = now + options.quietMs
+    this.#quietAt = now + this.#host.options.quietMs
+    this.#arm()
+  }
+
+  #arm(): void {
+    const next = earliest(this.#quietAt, earliest(this.#connectBy, this.#parkAt))
+    if (next === undefined) return
     this.#timer ??= new Timer<SensorSession>(this)
-    if (!this.#timer.armed || this.#timer.deadline > this.#quietAt) timers.arm(this.#timer, this.#quietAt)
+    // One that is too early is harmless, and moving it for each message costs more.
+    if (!this.#timer.armed || this.#timer.deadline > next) this.#host.timers.arm(this.#timer, next)
   }
 
   timedOut(now: Instant): void {
     if (this.#connectBy !== undefined && now >= this.#connectBy) {
-      this.#refuse(now, ReasonCode.SERVER_UNAVAILABLE)
+      this.#end(now)
+      this.#refuse(ReasonCode.SERVER_UNAVAILABLE)
       return
     }
-    if (this.#settles && now >= this.#quietAt) {
-      this.#settles = false
+    if (this.#quietAt !== undefined && now >= this.#quietAt) {
+      this.#quietAt = undefined
       this.#mayHaveMore = false
       if (this.link !== undefined) this.#host.markReady(this.link)
     }
-    const next = this.#settles ? this.#quietAt : this.#connectBy
-    if (next !== undefined) this.#host.timers.arm(this.#timer!, next)
+    if (this.#parkAt !== undefined && now >= this.#parkAt) this.#park(now)
+    this.#arm()
+  }
+
+  /** The sensor sleeps: its stream ends until it wakes, as soon as nothing is unanswered. */
+  #park(now: Instant): void {
+    const { upstream } = this
+    this.#parkAt = undefined
+    if (upstream === undefined || this.#early !== undefined) return
+    const isQuiet =
+      this.#quietAt === undefined && this.#handed.size === 0 && upstream.inFlight === 0 && upstream.subscriptions.isIdle
+    if (upstream.isUp && isQuiet) upstream.rest(now)
+    else if (!upstream.parked) this.#parkAt = now + PARK_AFTER_MS
   }
 }
-
-const isSameWill = (a: Will | undefined, b: Will | undefined): boolean =>
-  a === b ||
-  (a !== undefined &&
-    b !== undefined &&
-    a.topic === b.topic &&
-    a.qos === b.qos &&
-    a.retain === b.retain &&
-    isEqual(a.payload, b.payload))
-
-const isEqual = (a: Uint8Array, b: Uint8Array): boolean => a.length === b.length && a.every((byte, i) => byte === b[i])
 
 const connack = (reasonCode: number, sessionPresent: boolean, retainAvailable?: boolean): Connack => ({
   type: PacketType.CONNACK,

@@ -1,14 +1,24 @@
 import { Fifo } from '../../base/fifo.ts'
-import type { Instant } from '../../base/machine.ts'
+import { earliest, type Instant } from '../../base/machine.ts'
+import type { Memory } from '../../base/memory.ts'
+import { COST } from '../../base/memory-costs.ts'
+import type { NoticeSink } from '../../base/notice.ts'
 import { Timers } from '../../base/timers.ts'
 import type { Link, LinkId, LinkInfo, RestingLinks, RestingSession, SensorUplink, Waiting } from '../../mqtt/link.ts'
 import type { GatewayRecord, Lsn, SessionKey, Store } from '../../store/store.ts'
+import type { UpstreamLinkSettings } from '../link-owner.ts'
 import { Targets } from '../targets.ts'
 import type { Upstream } from '../upstream.ts'
-import type { UpstreamLinkSettings } from '../upstream-link.ts'
+import type { Farewell } from './farewell.ts'
 import type { SensorUpstreamOptions } from './options.ts'
 import { SensorLink, type SensorLinkHost } from './sensor-link.ts'
 import { SensorSession, type SessionHost } from './sensor-session.ts'
+
+interface Parts {
+  readonly store: Store
+  readonly memory: Memory
+  readonly notice: NoticeSink
+}
 
 /**
  * The uplink of a gateway in front of a cluster: each sensor has an MQTT session of its own there, and no message is stored here. What
@@ -22,19 +32,31 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
   readonly store: Store
   readonly timers = new Timers<SensorSession>()
   readonly sessions = new Map<string, SensorSession>()
+  readonly farewells = new Map<string, Farewell>()
+  readonly memory: Memory
+  readonly notice: NoticeSink
+  readonly sessionBytes: number
   /** Publishing and subscribing cost nothing here. */
   readonly work = 0
   readonly resting: RestingLinks
   readonly #ready = new Fifo<SensorLink>()
   readonly #awaitingDurable = new Set<SensorLink>()
+  /** Sessions that the cluster has lost since this was said last, and when it is to be said. */
+  #lost = 0
+  #tellAt: Instant | undefined = undefined
 
-  constructor(options: SensorUpstreamOptions, upstream: Upstream, store: Store) {
+  constructor(options: SensorUpstreamOptions, upstream: Upstream, { store, memory, notice }: Parts) {
     this.options = options
     this.upstream = upstream
     this.store = store
+    this.memory = memory
+    this.notice = notice
+    memory.count('sessions', () => this.sessions.size * COST.sensorSession)
+    const isSecure = options.targets.addresses.some(({ tls }) => tls !== undefined)
+    this.sessionBytes = COST.sensorSession + COST.connection + (isSecure ? COST.tls : 0)
     this.targets = new Targets(options.targets, false)
     const { window, maxPacketSize } = options
-    this.settings = { name: 'sensors', isOneOfMany: true, window, maxPacketSize }
+    this.settings = { name: 'sensors', ofSensor: options, window, maxPacketSize }
     this.resting = new NoRest((key) => this.sessions.get(clientIdOf(key)))
   }
 
@@ -72,12 +94,30 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
     return link.id
   }
 
+  /** The gateway has forgotten the sensor. */
+  forgotten(clientId: string): void {
+    this.sessions.delete(clientId)
+  }
+
   handleTimeout(now: Instant): void {
+    if (this.#tellAt !== undefined && now >= this.#tellAt) this.#tellLost()
     for (let timer = this.timers.expired(now); timer !== undefined; timer = this.timers.expired(now)) timer.owner.timedOut(now)
   }
 
   nextTimeout(): Instant | undefined {
-    return this.timers.next()
+    return earliest(this.timers.next(), this.#tellAt)
+  }
+
+  sessionLost(now: Instant): void {
+    this.#lost++
+    this.#tellAt ??= now + TELL_AFTER_MS
+  }
+
+  #tellLost(): void {
+    const reason = `the cluster has lost sessions: sensors are subscribed again, but what was queued for them there is gone`
+    this.notice({ code: 'upstream-session-lost', level: 'warn', reason, count: this.#lost })
+    this.#lost = 0
+    this.#tellAt = undefined
   }
 
   /** `store.durable` has advanced. */
@@ -107,6 +147,9 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
     this.#awaitingDurable.add(link)
   }
 }
+
+/** Milliseconds in which sessions that are lost are told together: with a node of the cluster thousands may be. */
+const TELL_AFTER_MS = 1_000
 
 const clientIdOf = (key: SessionKey): string => key.slice('sn:'.length)
 

@@ -1,0 +1,121 @@
+import type { Instant } from '../../base/machine.ts'
+import type { Disconnect, Will } from '../../mqtt/packets.ts'
+import { PacketType } from '../../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../../mqtt/properties.ts'
+import { Publish } from '../../mqtt/publish.ts'
+import { ReasonCode } from '../../mqtt/reason-codes.ts'
+import { GOODBYE } from '../endings.ts'
+import type { UpstreamLinkOwner } from '../link-owner.ts'
+import { responseOf } from '../outbound.ts'
+import type { Upstream } from '../upstream.ts'
+import type { UpstreamLink } from '../upstream-link.ts'
+
+/** What is still to do at the cluster for a sensor that is gone. */
+export interface LastDeeds {
+  /** To be published by the gateway; undefined if there is none, or if the cluster publishes it. */
+  readonly will: Will | undefined
+  /** The cluster publishes the will that it has. */
+  readonly leavesWill: boolean
+  /** The session is to end. */
+  readonly endsSession: boolean
+}
+
+/**
+ * The end of a sensor's session here: publishes the will, ends a clean session at the cluster, and says goodbye. Where no stream is up
+ * that takes until the cluster is back, unless the sensor itself is back before.
+ */
+export class Farewell implements UpstreamLinkOwner {
+  readonly linkName: string
+  readonly #upstream: Upstream
+  readonly #link: UpstreamLink
+  readonly #deeds: LastDeeds
+  readonly #over: () => void
+  #willId: number | undefined = undefined
+  #isPublished: boolean
+  #isPurging = false
+
+  /** Takes the link over. `over` is called when everything is done. */
+  constructor(link: UpstreamLink, deeds: LastDeeds, upstream: Upstream, over: () => void) {
+    this.linkName = link.name
+    this.#link = link
+    this.#deeds = deeds
+    this.#upstream = upstream
+    this.#over = over
+    this.#isPublished = deeds.will === undefined
+    link.owner = this
+  }
+
+  begin(now: Instant): void {
+    const { endsSession, will } = this.#deeds
+    const link = this.#link
+    // Nothing is to be done that would need a stream.
+    if (!link.isUp && will === undefined && !endsSession) this.#end(now, GOODBYE)
+    else {
+      link.listen(now, false)
+      link.unpark(now)
+      this.upstreamReady(now, link)
+    }
+  }
+
+  upstreamReady(now: Instant, link: UpstreamLink): void {
+    for (let out = link.poll(now); out !== undefined; out = link.poll(now)) {
+      if (!('packetId' in out) || out.packetId !== this.#willId) continue
+      if (out.type === PacketType.PUBREC && out.reasonCode < 0x80) link.send(now, responseOf(PacketType.PUBREL, out.packetId))
+      else this.#isPublished = true
+    }
+    if (link.yieldedTo !== '') this.#end(now, GOODBYE)
+    else if (link.isUp) this.#work(now, link)
+  }
+
+  #work(now: Instant, link: UpstreamLink): void {
+    const { will } = this.#deeds
+    if (!this.#isPublished && this.#willId === undefined && will !== undefined) {
+      this.#willId = will.qos === 0 ? 0 : freeId(link)
+      link.send(now, Publish.of(will.topic, will.payload, will.qos, will.retain, this.#willId))
+      this.#isPublished = will.qos === 0
+    }
+    if (this.#isPublished) this.#leave(now, link)
+  }
+
+  #leave(now: Instant, link: UpstreamLink): void {
+    const { endsSession, leavesWill } = this.#deeds
+    if (link.status.version === 5) {
+      const reasonCode = leavesWill ? ReasonCode.DISCONNECT_WITH_WILL_MESSAGE : 0
+      this.#end(now, {
+        type: PacketType.DISCONNECT,
+        reasonCode,
+        properties: endsSession ? { sessionExpiryInterval: 0 } : NO_PROPERTIES,
+      })
+      return
+    }
+    const { connect } = link
+    if (endsSession && connect !== undefined && !this.#isPurging) {
+      this.#isPurging = true
+      // Before 5.0 a session ends with the stream of a CONNECT that begins clean.
+      link.send(now, GOODBYE)
+      link.restart()
+      link.send(now, { ...connect, cleanStart: true, will: undefined, properties: NO_PROPERTIES })
+    } else if (leavesWill) this.#end(now, undefined)
+    else this.#end(now, GOODBYE)
+  }
+
+  /** The sensor is back. Returns whether its session at the cluster was still to end. */
+  cancel(now: Instant): boolean {
+    this.#end(now, GOODBYE)
+    return this.#deeds.endsSession
+  }
+
+  #end(now: Instant, goodbye: Disconnect | undefined): void {
+    if (goodbye === undefined) this.#link.lost(now, '')
+    else this.#link.send(now, goodbye)
+    this.#upstream.remove(this.#link)
+    this.#over()
+  }
+}
+
+/** The sensor counts its message ids from 1. */
+function freeId(link: UpstreamLink): number {
+  let id = 0xffff
+  while (link.outbound.has(id) || link.subscriptions.has(id)) id--
+  return id
+}
