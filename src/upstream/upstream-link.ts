@@ -56,7 +56,7 @@ import type { UpstreamStream } from './upstream-stream.ts'
  *   not released. They are released by PUBREL of the link itself if the far side has lost the session.
  * - `decline` a `Delivery` instead of answering it, when it cannot be stored now: the stream ends, and the far side sends it again
  *   over the next one.
- * - `forget` everything before CONNECT, when the owner has lost what it knows: packet ids begin anew.
+ * - `forget` everything before CONNECT, when the owner has lost what it knows: packet ids begin anew, and Clean Start counts.
  * - `send` DISCONNECT to say goodbye: the session stays, and another CONNECT continues it. `lost` ends the stream without goodbye.
  */
 export class UpstreamLink implements Link {
@@ -215,8 +215,9 @@ export class UpstreamLink implements Link {
     return this.#listening || this.settings.ofSensor === undefined
   }
 
-  /** The owner begins anew: nothing of what is unanswered counts any more, and packet ids are free. While no stream is wanted. */
+  /** The owner begins anew: nothing of what is unanswered or kept there counts any more. While no stream is wanted. */
   forget(): void {
+    this.#keepsSession = false
     this.inbound.clear()
     this.outbound.clear()
     this.#answers.clear()
