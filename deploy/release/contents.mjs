@@ -17,7 +17,7 @@ const NEEDED = [
 ]
 const OURS = /^(dist|docs|examples|deploy)\/|^[A-Z]+(\.md)?$|^package\.json$/
 /** Hidden files, source maps, tests, sources (declarations are none), and tools of our own. */
-const NOT_FOR_USERS = /(^|\/)\.|\.map$|^(?!examples\/).*\.test\.|(?<!\.d)\.ts$|^deploy\/release\//
+const NOT_FOR_USERS = /(^|\/)\.|\.map$|^(?!examples\/).*\.test\.|(?<!\.d)\.ts$|^docs\/.*\.mjs$|^deploy\/release\//
 /** Bytes of the file that users download. */
 const MOST = 3_000_000
 

@@ -17,7 +17,7 @@ const named = (name: string) => blocks.filter(({ text }) => text.startsWith(`# $
 beforeAll(() => {
   writeFileSync(join(dir, 'topics.yaml'), blocks.find(({ text }) => text.startsWith('clients:\n'))!.text)
   mkdirSync(join(dir, 'tls'))
-  for (const name of ['passwords', 'head-office.password', 'acl', 'tls/chain.pem', 'tls/key.pem'])
+  for (const name of ['passwords', 'console-passwords', 'head-office.password', 'acl', 'tls/chain.pem', 'tls/key.pem'])
     writeFileSync(join(dir, name), 'alice')
   writeFileSync(join(dir, 'temperature.json'), '{}')
   writeFileSync(join(dir, 'sensors.yaml'), named('sensors.yaml')[0]!.text)
