@@ -193,7 +193,8 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     if (stream === undefined) return
     const { output } = this.#parts
     if (stream.state === 'up' && goodbye !== undefined) {
-      link.writeAll(now, output)
+      // Not to a session that was only made clean: it would be lost with it.
+      if (link.status.state === 'up') link.writeAll(now, output)
       output.write(goodbye, stream)
       output.flush(stream)
     }

@@ -7,7 +7,7 @@ import { type End, MosquittoEnd, RoostEnd } from './ends.ts'
 import { Line } from './line.ts'
 import { LineLedger } from './line-ledger.ts'
 
-/** In each of the four arrangements: 10 altogether in `npm test`, and 100 in `npm run test:full`. */
+/** In each of the four arrangements: 10 altogether in `npm test`, and 200 each in `npm run test:full`. */
 const KILLS = Number(process.env.BRIDGE_KILLS ?? 2)
 const KILLS_OF_ROOSTS = Number(process.env.BRIDGE_KILLS ?? 4)
 const SEED = Number(process.env.BRIDGE_SEED ?? Date.now() % 2 ** 31)
