@@ -23,6 +23,7 @@ import type { LinkId } from './mqtt/link.ts'
 import { ReasonCode } from './mqtt/reason-codes.ts'
 import type { ConnectionOutput } from './mqtt/stream-output.ts'
 import type { StreamTap } from './mqtt/stream-tap.ts'
+import { bridgeQueue } from './presence/bridge-figures.ts'
 import { Presence, type PresenceOptions } from './presence/presence.ts'
 import { type ClockReading, StoreClock } from './store/clock.ts'
 import type { GatewayRecord, Store, StoreRecord, WallClock } from './store/store.ts'
@@ -238,11 +239,9 @@ export class Server implements Machine<ServerInput, ServerOutput> {
     this.sensors = sensors && new SensorUpstream(sensors, this.upstream!, { store, memory, notice })
     this.gateway = new Gateway(gateway, this.sensors ?? this.broker, store, clock, notice, random, memory)
     this.#presence = new Presence(options.presence ?? {}, {
-      sensors: this.gateway.sensors,
-      live: this.broker.live,
-      memory,
+      ...{ sensors: this.gateway.sensors, live: this.broker.live, memory, sys: sysInterval > 0 },
       wallEpoch: () => clock.wallEpoch,
-      sys: sysInterval > 0,
+      bridges: this.bridges && { all: this.bridges.all, queueOf: (bridge) => bridgeQueue(this.broker, bridge) },
       version: version.slice(version.lastIndexOf(' ') + 1),
     })
   }

@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
 // The last part of `npm run test:full` (full.mjs): the store at full size. 1,000 kills, 500 power cuts, every failure of the disk, 200 copies under traffic;
-// bridges: 100 kills in each of four arrangements, 60 bad lines, and an hour of a line that is cut every ten seconds; logins beside 1,000 connections that guess passwords; and Zigbee2MQTT, which .ci/run tests by this file too.
+// bridges: 200 kills in each of four arrangements, 60 bad lines, and an hour of a line that is cut every ten seconds; logins beside 1,000 connections that guess passwords; and Zigbee2MQTT, which .ci/run tests by this file too.
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
@@ -20,7 +20,7 @@ export default defineConfig({
     env: {
       FULL: '1',
       CRASH_ROUNDS: process.env.CRASH_ROUNDS ?? '1000',
-      BRIDGE_KILLS: process.env.BRIDGE_KILLS ?? '100',
+      BRIDGE_KILLS: process.env.BRIDGE_KILLS ?? '200',
       BRIDGE_PARTITIONS: process.env.BRIDGE_PARTITIONS ?? '60',
       BRIDGE_MINUTES: process.env.BRIDGE_MINUTES ?? '60',
     },

@@ -1,7 +1,7 @@
 import type { Instant } from '../base/machine.ts'
+import { bridgeQueue, bridgeTotals, oldestSeconds } from '../presence/bridge-figures.ts'
 import type { Server } from '../server.ts'
 import type { Bridge } from '../upstream/bridge.ts'
-import { bridgeQueue, bridgeTotals } from './bridge-figures.ts'
 import type { Family, Sample } from './exposition.ts'
 
 /** Metrics of each bridge: as many samples as bridges are configured. Without any there are no families. */
@@ -12,7 +12,7 @@ export function* bridgeFamilies(now: Instant, server: Server): Iterable<Family> 
     ...{ name, help, type },
     samples: all.map((bridge): Sample => [{ bridge: bridge.options.name }, of(bridge)]),
   })
-  const waiting = new Map(all.map((bridge) => [bridge, bridgeQueue(now, server, bridge)]))
+  const waiting = new Map(all.map((bridge) => [bridge, bridgeQueue(server.broker, bridge)]))
   yield family('gauge', 'roost_bridge_connected', '1 if the remote broker is connected.', ({ state }) => +(state === 'connected'))
   yield family(
     'gauge',
@@ -31,7 +31,7 @@ export function* bridgeFamilies(now: Instant, server: Server): Iterable<Family> 
     'gauge',
     'roost_bridge_oldest_waiting_seconds',
     'Age of the message that has waited longest; 0 if none waits.',
-    (bridge) => waiting.get(bridge)!.oldestSeconds ?? 0,
+    (bridge) => oldestSeconds(now, waiting.get(bridge)!) ?? 0,
   )
   yield family(
     'gauge',

@@ -1,7 +1,8 @@
-import type { Instant } from '../base/machine.ts'
+import { earliest, type Instant } from '../base/machine.ts'
 import type { Memory } from '../base/memory.ts'
 import type { LiveTopics } from '../broker/live-topics.ts'
 import type { Sensor, Sensors } from '../gateway/sensors.ts'
+import { BridgePresence, type BridgeSurroundings } from './bridge-presence.ts'
 import { discovery } from './home-assistant.ts'
 import { presenceText } from './message.ts'
 import { BY_CLIENT_ID, BY_OBJECT_ID, SensorSpace } from './sensor-space.ts'
@@ -24,6 +25,8 @@ interface Surroundings {
   readonly sys: boolean
   /** Roost's version, for Home Assistant. */
   readonly version: string
+  /** Undefined without bridges. */
+  readonly bridges?: BridgeSurroundings | undefined
 }
 
 /** Milliseconds between two messages about one sensor. */
@@ -62,6 +65,7 @@ export class Presence {
   /** Of `SensorSpace`: `#discovery` has the messages that change only when a sensor appears or disappears. */
   readonly #presence: SensorSpace[] = []
   readonly #discovery: SensorSpace | undefined
+  readonly #bridges: BridgePresence | undefined
   /** The sensors to send next, and whether each has appeared or disappeared. */
   readonly #due = new Map<string, boolean>()
   /** Those that were sent within the last second, in that order. */
@@ -69,7 +73,7 @@ export class Presence {
 
   constructor({ topic, discoveryPrefix }: PresenceOptions, around: Surroundings) {
     this.#around = around
-    const { sensors, live, memory, sys, version } = around
+    const { sensors, live, memory, sys, version, bridges, wallEpoch } = around
     const wanted = (): void => this.#wanted()
     const present = (sensor: Sensor): Uint8Array => ENCODER.encode(presenceText(sensor, around.wallEpoch()))
     if (sys) this.#presence.push(new SensorSpace(['$SYS/broker/roost/sensors/', ''], BY_CLIENT_ID, sensors, present, wanted))
@@ -82,12 +86,14 @@ export class Presence {
       if (discoveryPrefix !== undefined)
         this.#discovery = new SensorSpace([`${discoveryPrefix}/device/`, '/config'], BY_OBJECT_ID, sensors, announce, wanted)
     }
+    if (sys && bridges !== undefined) this.#bridges = new BridgePresence(bridges, live, wallEpoch)
     for (const space of this.#presence) live.add(space)
     if (this.#discovery !== undefined) live.add(this.#discovery)
     memory.count('sessions', () => (this.#due.size + this.#sent.size) * CHANGE_BYTES)
   }
 
   handleTimeout(now: Instant): void {
+    this.#bridges?.handleTimeout(now)
     let left = TURN_WORK
     for (const [clientId, sent] of this.#sent) {
       if (sent.until > now || left-- === 0) break
@@ -105,8 +111,9 @@ export class Presence {
 
   nextTimeout(): Instant | undefined {
     if (this.#due.size > 0) return OVERDUE
-    for (const { until } of this.#sent.values()) return until
-    return undefined
+    const bridges = this.#bridges?.nextTimeout()
+    for (const { until } of this.#sent.values()) return earliest(until, bridges)
+    return bridges
   }
 
   /** Somebody has subscribed, or nobody subscribes any more. */

@@ -1,8 +1,8 @@
 import { isoTime } from '../../base/iso-time.ts'
 import type { Instant } from '../../base/machine.ts'
+import { bridgeQueue, bridgeTotals, oldestSeconds, versionOf } from '../../presence/bridge-figures.ts'
 import type { Server } from '../../server.ts'
 import type { Bridge } from '../../upstream/bridge.ts'
-import { bridgeQueue, bridgeTotals } from '../bridge-figures.ts'
 import { json, type Route } from '../exchange.ts'
 import { decimal, listOf, object, oneOfWords, type RouteSpec, text, whole } from '../schema.ts'
 
@@ -66,13 +66,12 @@ export const bridgeRoutes = (server: Server): readonly Route[] => [
   },
 ]
 
-const VERSIONS: Readonly<Record<number, string>> = { 3: '3.1', 4: '3.1.1', 5: '5.0' }
-
 function bridgeJson(now: Instant, server: Server, bridge: Bridge): object {
   const { options, remote, state } = bridge
   const { status } = remote
-  const { messages, bytes, oldestSeconds } = bridgeQueue(now, server, bridge)
-  const version = VERSIONS[status.version]
+  const queue = bridgeQueue(server.broker, bridge)
+  const oldest = oldestSeconds(now, queue)
+  const version = versionOf(status.version)
   return {
     name: options.name,
     state,
@@ -83,13 +82,13 @@ function bridgeJson(now: Instant, server: Server, bridge: Bridge): object {
     topics: options.topics.map(({ pattern, direction, qos, localPrefix, remotePrefix }) => ({
       ...{ pattern, direction, qos, local_prefix: localPrefix, remote_prefix: remotePrefix },
     })),
-    waiting: { messages, bytes },
+    waiting: { messages: queue.messages, bytes: queue.bytes },
     in_flight: remote.inFlight,
     ...bridgeTotals(bridge),
     dials: status.dials,
     connects: status.connects,
     ...(version !== undefined && { version }),
-    ...(oldestSeconds !== undefined && { oldest_seconds: oldestSeconds }),
+    ...(oldest !== undefined && { oldest_seconds: oldest }),
     ...(status.roundTripMs !== undefined && { round_trip_ms: Math.round(status.roundTripMs * 1000) / 1000 }),
     ...(status.lastError !== '' && { last_error: status.lastError }),
   }
