@@ -7,6 +7,7 @@
 //   survived, as when many clients connect, and never unlearns it. One such literal in a sensor that wakes for a millisecond
 //   kept all its objects until the next full collection: 3 kB a wake, 17 MB a second at 5,000 wakes, where 1 kB remains.
 import { readFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
 
 /**
  * Signals are caught before anything else is loaded: at SIGUSR1 Node.js would open its debugger, and SIGUSR2 or an
@@ -27,7 +28,9 @@ if (tooFew !== undefined) {
 const { run } = await import('./cli/cli.ts')
 const { isJournal } = await import('./process/log-file.ts')
 const { terminalWatch, watchParent } = await import('./process/origin.ts')
+const { defaultDataDir } = await import('./process/data-dir.ts')
 
+const ROOT = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string }
 
 // The reader of the log may exit (`roost serve | head`); the broker must keep running.
@@ -42,6 +45,7 @@ process.exit(
     journal: isJournal(process.env.JOURNAL_STREAM, 1),
     cwd: process.cwd(),
     env: process.env,
+    dataDir: defaultDataDir({ root: ROOT, env: process.env, uid: process.getuid?.() }),
     version,
     events: process,
     earlySignals,

@@ -1,8 +1,7 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { counted } from '../base/counted.ts'
-import { DEFAULT_CONFIG } from '../config/config.ts'
-import type { Host } from './serve.ts'
+import { defaultDir, type Host } from './serve.ts'
 import { refusing } from './store.ts'
 
 /** Adds `roost backup` and `roost restore`, which copy data directories. */
@@ -11,7 +10,7 @@ export function addBackupCommands(program: Command, host: Host): void {
     .command('backup')
     .description('copy a data directory, while Roost runs or not')
     .argument('<dir>', 'the directory for the copy, which must be empty or not exist')
-    .option('--data-dir <dir>', 'the data directory', DEFAULT_CONFIG.dataDir)
+    .option('--data-dir <dir>', 'the data directory', defaultDir(host))
     .allowExcessArguments(false)
     .addHelpText(
       'after',
@@ -23,7 +22,7 @@ export function addBackupCommands(program: Command, host: Host): void {
     .command('restore')
     .description('copy a backup to a data directory')
     .argument('<backup>', 'the directory that roost backup has written')
-    .option('--data-dir <dir>', 'the data directory, with no store in it', DEFAULT_CONFIG.dataDir)
+    .option('--data-dir <dir>', 'the data directory, with no store in it', defaultDir(host))
     .allowExcessArguments(false)
     .addHelpText(
       'after',

@@ -1,8 +1,10 @@
+import { existsSync } from 'node:fs'
+import { join, resolve } from 'node:path'
 import { Command, CommanderError, Option as FlagOption } from 'commander'
 import { masked } from '../base/masked.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
-import { type Config, type Given, given, type Layer } from '../config/config.ts'
+import { type Config, DEFAULT_CONFIG, type Given, given, type Layer } from '../config/config.ts'
 import { FIXED, fixedKeys, goneOption } from '../config/fixed.ts'
 import { loadConfig } from '../config/io/config-file.ts'
 import { OPTION_GROUPS } from '../config/options/kinds.ts'
@@ -58,11 +60,13 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
       const warn = (line: string): unknown => host.stderr.write(`warning: ${line}\n`)
       const flags = flagLayer(command)
       for (const line of goneFlags(command)) warn(line)
-      const config = loadConfig(flags, host.cwd, warn)
+      const config = loadConfig(flags, host.cwd, warn, host.dataDir)
+      const unused = unusedStore(config, host)
+      if (unused !== undefined) warn(unused)
       if (flags.get('test_config')?.value === true) await testConfig(config, host)
       else exitCode = await serve(config, host)
     })
-  addServeOptions(serveCommand)
+  addServeOptions(serveCommand, host)
   addBackupCommands(program, host)
   addConfigCommand(program, host, (code) => {
     exitCode = code
@@ -86,6 +90,17 @@ async function runCommand(argv: readonly string[], host: Host): Promise<number> 
   return exitCode
 }
 
+/** A warning of a store in the working directory, where Roost kept it by default before 0.2.0. */
+function unusedStore(
+  { memory, dataDir }: Config,
+  { cwd, dataDir: byDefault = DEFAULT_CONFIG.dataDir }: Host,
+): string | undefined {
+  const before = resolve(cwd, DEFAULT_CONFIG.dataDir)
+  if (memory || dataDir !== resolve(cwd, byDefault) || dataDir === before || !existsSync(join(before, 'roost.db')))
+    return undefined
+  return `the store in ${before} is not used, but that in ${dataDir}: to use it, start with --data-dir ${DEFAULT_CONFIG.dataDir}`
+}
+
 async function testConfig(given: Config, { stdout, stderr }: Host): Promise<void> {
   // Loaded lazily, so that help and errors do not wait for it.
   const { checkFiles } = await import('../process/check-files.ts')
@@ -96,11 +111,12 @@ async function testConfig(given: Config, { stdout, stderr }: Host): Promise<void
   stdout.write('The configuration is valid.\n')
 }
 
-function addServeOptions(command: Command): void {
+function addServeOptions(command: Command, { dataDir = DEFAULT_CONFIG.dataDir }: Host): void {
   command.addOption(new FlagOption('--help-all', 'print this help with every option').helpGroup('Options:'))
+  const withDefault = (option: Option): Option => (option.key === 'data_dir' ? { ...option, default: dataDir } : option)
   const isFirst = ({ key }: Option): boolean => FIRST_OPTIONS.includes(key)
-  const first = FIRST_OPTIONS.map((key) => flagOption(options.find((option) => option.key === key)!).helpGroup(FIRST_HEADING))
-  const others = options.filter((option) => !isFirst(option)).map((option) => flagOption(option).hideHelp())
+  const first = FIRST_OPTIONS.map((key) => flagOption(withDefault(options.find((option) => option.key === key)!)).helpGroup(FIRST_HEADING))
+  const others = options.filter((option) => !isFirst(option)).map((option) => flagOption(withDefault(option)).hideHelp())
   for (const flag of [...first, ...others]) command.addOption(flag)
   for (const key of fixedKeys) command.addOption(new FlagOption(`${flagOf(key)} <number>`).hideHelp())
   let all = false

@@ -65,20 +65,26 @@ function importConfig(path: string, { output, force, acceptLosses }: ImportFlags
   return summary.losesProtection && acceptLosses !== true ? PROTECTION_LOST : 0
 }
 
-function summaryLines({ carriedOver, attention, lost, losesProtection, state }: ImportSummary): string[] {
+function summaryLines({ carriedOver, attention, lost, losesProtection, state, verifiesUsers }: ImportSummary): string[] {
   const lines = [
     `Carried over: ${carriedOver} ${carriedOver === 1 ? 'setting' : 'settings'}.`,
     `Needs attention: ${attention === 0 ? 'nothing' : `${attention} ${attention === 1 ? 'finding' : 'findings'} above`}.`,
     `Lost: ${lost.length === 0 ? 'no setting' : lost.map(withoutControls).join(', ')}.`,
   ]
   if (state !== undefined)
-    lines.push(`Not imported: sessions, queued and retained messages, which remain in ${withoutControls(state)}.`)
+    lines.push(
+      `Not imported: sessions, queued and retained messages in ${withoutControls(state)}. To bring them over, stop Mosquitto, and then:`,
+      `roost import ${quoted(withoutControls(state))}${verifiesUsers ? ' --users-verified' : ''}`,
+    )
   if (losesProtection)
     lines.push(
       'Some of the lost options protect a listener, or may: such listeners are on 127.0.0.1 (--accept-losses exits with 0).',
     )
   return lines
 }
+
+/** For a shell. */
+const quoted = (path: string): string => (/^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`)
 
 const conf = (cwd: string): ConfFiles => ({
   read: (path, origin) => readTextFile(path, cwd, origin),

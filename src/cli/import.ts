@@ -1,8 +1,7 @@
 import { resolve } from 'node:path'
 import type { Command } from 'commander'
 import { counted } from '../base/counted.ts'
-import { DEFAULT_CONFIG } from '../config/config.ts'
-import type { Host } from './serve.ts'
+import { defaultDir, type Host } from './serve.ts'
 import { refusing } from './store.ts'
 
 /** Adds `roost import`, which makes a data directory of what Mosquitto has saved. */
@@ -11,7 +10,7 @@ export function addImportCommand(program: Command, host: Host): void {
     .command('import')
     .description("bring over Mosquitto's sessions, subscriptions, queued and retained messages")
     .argument('<mosquitto.db>', 'the file in which Mosquitto keeps them (formats 5 and 6: Mosquitto 1.6, 2.0 and 2.1)')
-    .option('--data-dir <dir>', 'the data directory of Roost, with no sessions or messages in it', DEFAULT_CONFIG.dataDir)
+    .option('--data-dir <dir>', 'the data directory of Roost, with no sessions or messages in it', defaultDir(host))
     .option(
       '--users-verified',
       'Mosquitto had verified all user names, by passwords, certificates or a plugin: each session belongs to its user',

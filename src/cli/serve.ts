@@ -4,6 +4,7 @@ import {
   authenticates,
   type Config,
   certificateRole,
+  DEFAULT_CONFIG,
   isLoopback,
   type ListenerConfig,
   type SnListenerConfig,
@@ -28,6 +29,8 @@ export interface Host {
   readonly cwd: string
   /** Environment variables; none if absent. */
   readonly env?: Readonly<Record<string, string | undefined>>
+  /** The data directory where no option names one; `roost-data` if absent. */
+  readonly dataDir?: string
   readonly version: string
   /** Signals and crashes: `process` itself. */
   readonly events: EventEmitter
@@ -42,6 +45,9 @@ export interface Host {
   /** Starts Roost. Rejects with a StartError for errors that the user can correct. */
   start(config: Config, log: Logger): Promise<Running>
 }
+
+/** The data directory of commands without `--data-dir`: that of `roost serve` without one. */
+export const defaultDir = ({ dataDir = DEFAULT_CONFIG.dataDir }: Host): string => dataDir
 
 /** Exit codes that shells report for a process ended by a signal. */
 const SIGNALS = { SIGINT: 130, SIGTERM: 143 } as const

@@ -3,11 +3,10 @@ import type { Command } from 'commander'
 import { counted } from '../base/counted.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
-import { DEFAULT_CONFIG } from '../config/config.ts'
 import { printable } from '../process/log.ts'
 import type { SessionInfo, StoredSessions } from '../process/stored-sessions.ts'
 import { jsonArray, table } from './listing.ts'
-import type { Host } from './serve.ts'
+import { defaultDir, type Host } from './serve.ts'
 import { refusing } from './store.ts'
 
 const STOPPED =
@@ -30,11 +29,11 @@ export function addSessionsCommand(program: Command, host: Host): void {
   addRemove(sessions, host)
 }
 
-const dataDir = (command: Command): Command =>
-  command.option('--data-dir <dir>', 'the data directory', DEFAULT_CONFIG.dataDir).addHelpText('after', STOPPED)
+const dataDir = (command: Command, host: Host): Command =>
+  command.option('--data-dir <dir>', 'the data directory', defaultDir(host)).addHelpText('after', STOPPED)
 
 function addList(sessions: Command, host: Host): void {
-  dataDir(sessions.command('list'))
+  dataDir(sessions.command('list'), host)
     .description('list all sessions')
     .allowExcessArguments(false)
     .option('--json', 'print JSON')
@@ -47,7 +46,7 @@ function addList(sessions: Command, host: Host): void {
 }
 
 function addRemove(sessions: Command, host: Host): void {
-  dataDir(sessions.command('rm'))
+  dataDir(sessions.command('rm'), host)
     .description('remove sessions with their subscriptions, messages, wills and topic ids; no will is published')
     .argument('<id...>', 'mqtt:CLIENT_ID or sn:CLIENT_ID, or the client id alone if only one session has it')
     .action((ids: readonly string[], { dataDir: dir }: { dataDir: string }) =>

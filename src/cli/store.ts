@@ -4,7 +4,7 @@ import { counted } from '../base/counted.ts'
 import { didYouMean } from '../base/nearest.ts'
 import { StartError } from '../base/start-error.ts'
 import { TABLES, type Table } from '../store/io/schema.ts'
-import type { Host } from './serve.ts'
+import { defaultDir, type Host } from './serve.ts'
 
 /** Exit code for a store with damaged or missing data. */
 const DAMAGED = 1
@@ -34,11 +34,12 @@ export function addStoreCommand(program: Command, host: Host, exit: Exit): void 
   addRecover(store, host, exit)
 }
 
-function addInfo(store: Command, { cwd, stdout }: Host): void {
+function addInfo(store: Command, host: Host): void {
+  const { cwd, stdout } = host
   store
     .command('info')
     .description('print the version, the owner, the number of rows and the sizes of a store')
-    .argument('<dir>', 'the data directory')
+    .argument('[dir]', 'the data directory', defaultDir(host))
     .allowExcessArguments(false)
     .option('--json', 'print JSON')
     .addHelpText(
@@ -54,11 +55,12 @@ function addInfo(store: Command, { cwd, stdout }: Host): void {
     )
 }
 
-function addCheck(store: Command, { cwd, stdout }: Host, exit: Exit): void {
+function addCheck(store: Command, host: Host, exit: Exit): void {
+  const { cwd, stdout } = host
   store
     .command('check')
     .description('read all of a store, and report what is damaged or missing')
-    .argument('<dir>', 'the data directory')
+    .argument('[dir]', 'the data directory', defaultDir(host))
     .allowExcessArguments(false)
     .addHelpText(
       'after',
@@ -81,11 +83,12 @@ function addCheck(store: Command, { cwd, stdout }: Host, exit: Exit): void {
     )
 }
 
-function addDump(store: Command, { cwd, stdout, stderr }: Host, exit: Exit): void {
+function addDump(store: Command, host: Host, exit: Exit): void {
+  const { cwd, stdout, stderr } = host
   store
     .command('dump')
     .description('print everything in a store as JSON, one line for each row')
-    .argument('<dir>', 'the data directory')
+    .argument('[dir]', 'the data directory', defaultDir(host))
     .allowExcessArguments(false)
     .addOption(new Option('--table <name>', 'only this table').choices([...TABLES]))
     .addHelpText(

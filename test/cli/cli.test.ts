@@ -74,6 +74,51 @@ test('config example prints a file that a site can start with', async () => {
   for (const key of FIRST_OPTIONS) if (key !== 'config') expect(host.out).toMatch(new RegExp(`^#?${key}: `, 'm'))
 })
 
+describe('without --data-dir', () => {
+  const dir = mkdtempSync(join(tmpdir(), 'roost-cli-'))
+  const [system, cwd] = [join(dir, 'system'), join(dir, 'cwd')]
+  beforeAll(() => mkdirSync(join(cwd, 'roost-data'), { recursive: true }))
+  afterAll(() => rmSync(dir, { recursive: true }))
+  const installed = async (...argv: string[]) => {
+    const host = Object.assign(new StubHost(), { dataDir: system, cwd })
+    return { host, code: await run(argv, host) }
+  }
+
+  test('every command takes the directory of the system', async () => {
+    const helped = async (command: string) => (await installed(command, '--help')).host.out.replaceAll(/\s+/g, ' ')
+    for (const command of ['serve', 'restore', 'import']) expect(await helped(command)).toContain(`(default: "${system}")`)
+    const { host } = await installed('serve')
+    expect([host.config?.dataDir, host.err]).toEqual([system, ''])
+    mkdirSync(system)
+    const commands = [
+      ['sessions', 'list'],
+      ['sessions', 'rm', 'x'],
+      ['backup', join(dir, 'new')],
+      ['store', 'info'],
+      ['store', 'check'],
+      ['store', 'dump'],
+    ]
+    for (const argv of commands) expect((await installed(...argv)).host.err).toBe(`${system}: there is no store in it\n`)
+  })
+
+  test('a flag and the file come first, and a store in the working directory is told of', async () => {
+    writeFileSync(join(cwd, 'roost-data', 'roost.db'), '')
+    writeFileSync(join(cwd, 'roost.yaml'), 'data_dir: theirs\n')
+    const before = join(cwd, 'roost-data')
+    expect((await installed('serve', '--data-dir', 'mine')).host).toMatchObject({
+      config: { dataDir: join(cwd, 'mine') },
+      err: '',
+    })
+    expect((await installed('serve', '--config', 'roost.yaml')).host).toMatchObject({
+      config: { dataDir: join(cwd, 'theirs') },
+      err: '',
+    })
+    const line = `warning: the store in ${before} is not used, but that in ${system}: to use it, start with --data-dir roost-data\n`
+    expect((await installed('serve')).host.err).toBe(line)
+    expect((await installed('serve', '--memory')).host.err).toBe('')
+  })
+})
+
 describe('an option that is gone', () => {
   test('with the value that it is fixed at: a warning', async () => {
     const { host, code } = await ran('serve', '--t-wait', '300', '--sn-max-queued-frames=1000')

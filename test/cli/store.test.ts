@@ -66,7 +66,8 @@ describe('help', () => {
 
   test.each<[string[], string]>([
     [['chek'], 'chek: unknown command (did you mean check?); see roost store --help'],
-    [['check'], "missing required argument 'dir'"],
+    [['check'], '/srv/roost-data: no such directory'],
+    [['recover'], "missing required argument 'old'"],
     [['check', 'a', 'b'], "too many arguments for 'check'. Expected 1 argument but got 2."],
     [['info', '--jsn', 'a'], '--jsn: unknown option (did you mean --json?); see roost store info --help'],
   ])('%j: one line and exit code 2', async (argv, line) => {

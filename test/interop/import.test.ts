@@ -58,7 +58,7 @@ mount_point home/
     })
     expect(imported.status).toBe(0)
     told = imported.stderr
-    roost = await StartedProcess.startWith('--config', join(dir, 'roost.yaml'))
+    roost = await StartedProcess.startWith('--config', join(dir, 'roost.yaml'), '--data-dir', join(dir, 'data'))
   })
   afterAll(async () => {
     await roost?.stop()
@@ -70,10 +70,12 @@ mount_point home/
   test('what has no counterpart is told on standard error, and stands in the file', () => {
     expect(told).toBe(
       `${join(dir, 'mosquitto.conf')}:3: pid_file /run/mosquitto/mosquitto.pid: no counterpart: left to what starts the process, such as systemd
-Carried over: 15 settings.
+${join(dir, 'mosquitto.conf')}:5: persistence_location ${join(dir, 'state')}/: no counterpart: the files in data_dir are those of Roost alone
+Carried over: 14 settings.
 Needs attention: nothing.
-Lost: pid_file.
-Not imported: sessions, queued and retained messages, which remain in ${join(dir, 'state', 'mosquitto.db')}.
+Lost: pid_file, persistence_location.
+Not imported: sessions, queued and retained messages in ${join(dir, 'state', 'mosquitto.db')}. To bring them over, stop Mosquitto, and then:
+roost import ${join(dir, 'state', 'mosquitto.db')} --users-verified
 `,
     )
     expect(readFileSync(join(dir, 'roost.yaml'), 'utf8')).toContain('pid_file')
@@ -117,7 +119,7 @@ Not imported: sessions, queued and retained messages, which remain in ${join(dir
     await (await MosquittoSub.start(ports[0]!, ...lasting)).stop()
     for (const text of ['1', '2', '3']) await mosquittoPub(ports[0]!, ...login, '-t', 'home/queue', '-m', text, '-q', '1')
     expect(await roost.stop()).toBe(0)
-    roost = await StartedProcess.startWith('--config', join(dir, 'roost.yaml'))
+    roost = await StartedProcess.startWith('--config', join(dir, 'roost.yaml'), '--data-dir', join(dir, 'data'))
     const sub = await MosquittoSub.start(ports[0]!, ...lasting)
     expect([await sub.next(), await sub.next()]).toEqual(['home/queue 1', 'home/queue 2'])
     await mosquittoPub(ports[0]!, ...login, '-t', 'home/queue', '-m', 'last', '-q', '1')

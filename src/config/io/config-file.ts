@@ -4,7 +4,16 @@ import { didYouMean } from '../../base/nearest.ts'
 import { StartError } from '../../base/start-error.ts'
 import type { TypeDefinition } from '../../filters/topic-types.ts'
 import { resolveBridges, type WrittenBridge, type WrittenPair } from '../bridges.ts'
-import { type Config, type FilterSetting, type Given, given, type Layer, type ListenerLayer, resolveConfig } from '../config.ts'
+import {
+  type Config,
+  DEFAULT_CONFIG,
+  type FilterSetting,
+  type Given,
+  given,
+  type Layer,
+  type ListenerLayer,
+  resolveConfig,
+} from '../config.ts'
 import { fixedEntryKey, fixedKey, goneOption } from '../fixed.ts'
 import type { BridgeConfig } from '../options/bridges.ts'
 import { isUrl } from '../options/kinds.ts'
@@ -41,10 +50,16 @@ const globalKeys = [...options.filter(({ flagOnly }) => flagOnly !== true).map((
  * these name.
  *
  * @param warn receives a warning for each former option in the file
+ * @param dataDir the data directory where neither flags nor file name one
  * @throws StartError
  */
-export function loadConfig(flags: Layer, cwd: string, warn: (line: string) => void = () => {}): Config {
-  return resolveFiles(flags, readConfigFile(flags, cwd, warn), cwd)
+export function loadConfig(
+  flags: Layer,
+  cwd: string,
+  warn: (line: string) => void = () => {},
+  dataDir = DEFAULT_CONFIG.dataDir,
+): Config {
+  return resolveFiles(flags, readConfigFile(flags, cwd, warn), cwd, false, dataDir)
 }
 
 /** Returns the contents of the file named by `--config`; nothing if there is none. @throws StartError */
@@ -61,7 +76,13 @@ export function readConfigFile(flags: Layer, cwd: string, warn: (line: string) =
  * Returns the configuration of flags and file, with the files that these name. `hasHooks`: a program has given hooks.
  * @throws StartError
  */
-export function resolveFiles(flags: Layer, file: FileOptions, cwd: string, hasHooks = false): Config {
+export function resolveFiles(
+  flags: Layer,
+  file: FileOptions,
+  cwd: string,
+  hasHooks = false,
+  dataDir = DEFAULT_CONFIG.dataDir,
+): Config {
   const entries = file.listeners.map((entry) => ({ ...entry, own: absolute(entry.own, cwd) }))
   const global = absolute(file.global, cwd)
   const settings = resolveConfig(absolute(flags, cwd), global, entries, file.snListeners, hasHooks || undefined)
@@ -74,7 +95,8 @@ export function resolveFiles(flags: Layer, file: FileOptions, cwd: string, hasHo
   const bridges = file.bridges.map((bridge) => withReadableFiles(bridge, cwd))
   const far = resolveUpstream(file.upstream, merged.get('upstream'), settings.listeners)
   const upstream = far && withReadableFiles(far, cwd)
-  return { ...settings, dataDir: resolve(cwd, settings.dataDir), predefinedTopics, types, filters, bridges, upstream }
+  const dir = merged.has('data_dir') ? settings.dataDir : dataDir
+  return { ...settings, dataDir: resolve(cwd, dir), predefinedTopics, types, filters, bridges, upstream }
 }
 
 /**

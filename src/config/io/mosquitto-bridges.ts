@@ -38,6 +38,7 @@ const NO_COUNTERPART: Readonly<Record<string, string>> = {
   ...{ bridge_require_ocsp: 'OCSP stapling of the remote broker is not checked' },
   ...{ bridge_max_topic_alias: 'topic aliases are used as far as the remote broker allows' },
   ...{ bridge_alpn_list: 'unknown' },
+  ...{ bridge_ciphers: 'Node.js chooses the ciphers', 'bridge_ciphers_tls1.3': 'Node.js chooses the ciphers' },
 }
 
 /** Names of all settings that belong to the `connection` above them. */
@@ -49,7 +50,7 @@ const MOSQUITTO_NAMES: ReadonlySet<string> = new Set([
   ...['local_clientid', 'local_password', 'local_username', 'notification_topic', 'notifications', 'notifications_local_only'],
   ...['password', 'remote_clientid', 'remote_password', 'remote_username', 'restart_timeout', 'round_robin', 'start_type'],
   ...['threshold', 'topic', 'try_private', 'username', 'bridge_alpn', 'bridge_attempt_unsubscribe', 'bridge_bind_address'],
-  ...['bridge_cafile', 'bridge_capath', 'bridge_certfile', 'bridge_ciphers', 'bridge_identity', 'bridge_insecure'],
+  ...['bridge_cafile', 'bridge_capath', 'bridge_certfile', 'bridge_identity', 'bridge_insecure'],
   ...['bridge_keyfile', 'bridge_max_packet_size', 'bridge_outgoing_retain', 'bridge_protocol_version', 'bridge_psk'],
   ...['bridge_receive_maximum', 'bridge_session_expiry_interval', 'bridge_tls_version'],
 ])

@@ -4,7 +4,24 @@ import { isLoopback, NEEDS } from '../config.ts'
 import { type Option, type OptionKey, options } from '../options.ts'
 import { isBridgeSetting, MosquittoBridges } from './mosquitto-bridges.ts'
 import { placeOf, type Setting } from './mosquitto-conf.ts'
-import { COUNTERPARTS, isSecret, isUnknown, noCounterpart, type Scope, startsDefault } from './mosquitto-options.ts'
+import {
+  CERTIFIED,
+  COUNTERPARTS,
+  inSeconds,
+  isPlugin,
+  isSecret,
+  isTls13,
+  isTrue,
+  isUnknown,
+  LOG_LEVELS,
+  noCounterpart,
+  PROTECTING,
+  protects,
+  type Scope,
+  startsDefault,
+  TLS_13,
+} from './mosquitto-options.ts'
+import { type KnownPlugin, knownPlugin, loadsPlugin, verifiesUsers } from './mosquitto-plugins.ts'
 import { block, comment, withoutControls, type YamlLine } from './yaml-lines.ts'
 
 /** The result of importing a mosquitto.conf. */
@@ -30,6 +47,8 @@ export interface ImportSummary {
   readonly losesProtection: boolean
   /** Where Mosquitto saves its state, which is not imported; undefined if it saves none. */
   readonly state: string | undefined
+  /** Mosquitto knew its users by passwords, certificates or a plugin. */
+  readonly verifiesUsers: boolean
 }
 
 const byKey = new Map(options.map((option) => [option.key, option]))
@@ -86,6 +105,8 @@ class Translation {
   readonly #broker = new Section()
   readonly #byDefault = new Section()
   readonly #listeners: Section[] = []
+  /** Listeners that are not for MQTT. */
+  readonly #dropped = new Set<Section>()
   /**
    * The listener to which the current line of each file applies. An included file starts with the default listener, as
    * the main file does.
@@ -107,7 +128,8 @@ class Translation {
   #logNowhere = false
   /** `log_dest stdout`. */
   #logStdout: Setting | undefined
-  #location: Setting | undefined
+  /** The last plugin of each file, to which options apply, and the section that it is for. */
+  readonly #plugins = new Map<string, { readonly plugin: KnownPlugin | undefined; readonly section: Section }>()
 
   constructor(settings: readonly Setting[], path: string) {
     this.#settings = settings
@@ -140,6 +162,7 @@ class Translation {
       lost: [...new Set(this.#lost)],
       losesProtection: this.#losesProtection,
       state: this.#savedState(),
+      verifiesUsers: this.#settings.some(({ name, value }) => verifiesUsers(name, value)),
     }
     const yaml = this.#yaml(sections) + block(this.#aboutBridges.lines, '') + bridges
     return { yaml, findings: this.#findings, summary }
@@ -152,6 +175,13 @@ class Translation {
       return
     }
     const listener = this.#current.get(file) ?? this.#byDefault
+    if (this.#takesPlugin(setting, listener)) return
+    if (name === 'protocol' && value === 'http_api') {
+      this.#dropped.add(listener)
+      listener.exposed = true
+      this.#lose(this.#broker, setting, 'not taken, nor its listener: see http and the other http_ options')
+      return
+    }
     const reason = noCounterpart(name)
     const counterpart = COUNTERPARTS.get(name)
     if (reason !== undefined) {
@@ -166,6 +196,28 @@ class Translation {
       this.#lose(listener, setting, 'not taken: it has no value')
     } else if (counterpart === undefined) this.#translate(setting, listener)
     else this.#put(this.#sectionFor(counterpart.scope, listener), setting, counterpart.key)
+  }
+
+  /** Takes a plugin that comes with Mosquitto, and its options. */
+  #takesPlugin(setting: Setting, listener: Section): boolean {
+    const { name, value, file } = setting
+    if (loadsPlugin(name)) {
+      const plugin = knownPlugin(value)
+      this.#plugins.set(file, { plugin, section: this.#sectionFor(name === 'global_plugin' ? 'broker' : 'either', listener) })
+      if (plugin !== 'persist_sqlite') return plugin !== undefined
+      this.#broker.set('memory', false)
+      this.#report(
+        this.#broker,
+        setting,
+        'Roost keeps its state without a plugin; what is in the file of this one is not imported',
+      )
+      return true
+    }
+    const { plugin, section } = this.#plugins.get(file) ?? {}
+    if (section === undefined || plugin === undefined || plugin === 'persist_sqlite' || value === '') return false
+    if (name !== `plugin_opt_${plugin}`) return false
+    this.#put(section, setting, plugin)
+    return true
   }
 
   #sectionFor(scope: Scope, listener: Section): Section {
@@ -210,9 +262,6 @@ class Translation {
       case 'retained_persistence':
         if (isBoolean(value)) this.#put(this.#broker, setting, 'memory', !isTrue(value))
         else this.#lose(this.#broker, setting, 'not taken: expected true or false')
-        break
-      case 'persistence_location':
-        this.#location = setting
         break
       case 'persistent_client_expiration':
         this.#put(this.#broker, setting, name, inSeconds(value) ?? value)
@@ -276,11 +325,8 @@ class Translation {
   }
 
   #finishState(): void {
-    const broker = this.#broker
-    if (broker.get('memory') === undefined) broker.set('memory', true, { note: 'Mosquitto keeps nothing unless configured to' })
-    if (this.#location === undefined) return
-    if (broker.get('memory') === true) this.#lose(broker, this.#location, 'not taken: persistence is off')
-    else this.#put(broker, this.#location, 'data_dir')
+    if (this.#broker.get('memory') === undefined)
+      this.#broker.set('memory', true, { note: 'Mosquitto keeps nothing unless configured to' })
   }
 
   /** Destinations accumulate; `none` discards the preceding ones. */
@@ -312,9 +358,11 @@ class Translation {
   /** Returns the listeners that Mosquitto starts. */
   #sections(): Section[] {
     if (this.#listeners.length === 0) return [this.#byDefault]
+    const kept = this.#listeners.filter((section) => !this.#dropped.has(section))
+    const listeners = kept.length > 0 ? kept : this.#listeners
     if (this.#startsDefault) {
       if (this.#byDefault.get('port') === undefined) this.#byDefault.set('port', 1883)
-      return [this.#byDefault, ...this.#listeners]
+      return [this.#byDefault, ...listeners]
     }
     for (const { key, value, place, comment: text } of this.#byDefault.lines) {
       if (text !== undefined) this.#broker.lines.push({ comment: text })
@@ -322,7 +370,7 @@ class Translation {
       this.#note(this.#broker, `${place} ${value}: not taken: Mosquitto does not start the default listener`)
       this.#lost.push(key)
     }
-    return this.#listeners
+    return listeners
   }
 
   #finishListener(section: Section): void {
@@ -388,7 +436,7 @@ class Translation {
    * no limit.
    */
   #finishConnections(sections: readonly Section[]): void {
-    if (this.#listeners.length === 0) return
+    if (this.#listeners.length === 0 || this.#broker.get('max_connections') !== undefined) return
     const most = Number(byKey.get('max_connections')!.default)
     const counts = sections.map((section) => Number(section.get('max_connections') ?? 0))
     if (counts.some((count) => count === -1) || counts.reduce((sum, count) => sum + count, 0) > most) {
@@ -437,54 +485,8 @@ class Translation {
   }
 }
 
-/** Options that restrict access: without one of them, more is permitted. */
-const PROTECTING: ReadonlySet<OptionKey> = new Set([
-  ...(['acl_file', 'certfile', 'clientid_prefixes', 'crlfile', 'keyfile', 'maximum_qos', 'mount_point'] as const),
-  ...(['require_certificate', 'use_identity_as_username', 'use_subject_as_username'] as const),
-  // Without these, the listener would differ from Mosquitto's.
-  ...(['allow_anonymous', 'host', 'password_file', 'protocol', 'proxy_protocol', 'websockets_origin'] as const),
-])
-
-/** Options that take the user name from the certificate. */
-const CERTIFIED: ReadonlySet<OptionKey> = new Set(['use_identity_as_username', 'use_subject_as_username'] as const)
-
-const isPlugin = (name: string): boolean => /plugin$|^plugin_(load|use)$/.test(name)
-
-/** Returns whether a setting without a counterpart restricted access. */
-const protects = (name: string, value: string): boolean =>
-  isPlugin(name) ||
-  isUnknown(name) ||
-  /^(bind_interface|psk_hint|tls_engine)$/.test(name) ||
-  (name === 'use_username_as_clientid' && isTrue(value))
-
-/**
- * Node.js disables TLS 1.3 if a cipher list contains none of its ciphers, and older versions if the list contains no
- * others.
- */
-const TLS_13 = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256']
-const isTls13 = (suite: string): boolean => suite.startsWith('TLS_')
-
-/** Mosquitto's log types with our levels, most verbose first. */
-const LOG_LEVELS: ReadonlyMap<string, string> = new Map([
-  ['all', 'debug'],
-  ['debug', 'debug'],
-  ['information', 'info'],
-  ['notice', 'info'],
-  ['warning', 'warn'],
-  ['error', 'error'],
-  ['none', 'silent'],
-])
-
-const isTrue = (value: string): boolean => value === 'true' || value === '1'
 const isBoolean = (value: string): boolean => /^(true|false|0|1)$/.test(value)
 const isOn = (value: Plain | undefined): boolean => value !== undefined && value !== false && value !== 'no'
-
-/** Converts a duration such as `14d` to seconds. A month has 30 days and a year 365, as in Mosquitto. */
-function inSeconds(value: string): number | undefined {
-  const [, count, unit] = /^(\d+)([hdwmy])$/.exec(value) ?? []
-  const hours = { h: 1, d: 24, w: 168, m: 720, y: 8760 }[unit ?? '']
-  return hours === undefined ? undefined : Number(count) * hours * 3600
-}
 
 /** Converts Mosquitto's text to the type that our option accepts. */
 function asWritten({ expected, placeholder, default: byDefault }: Option, value: Plain): Plain {

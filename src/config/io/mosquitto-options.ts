@@ -32,6 +32,8 @@ export const COUNTERPARTS: ReadonlyMap<string, Counterpart> = new Map([
   ),
   ...same('either', 'acl_file', 'allow_anonymous', 'allow_zero_length_clientid', 'auto_id_prefix', 'password_file'),
   ['max_qos', { scope: 'listener', key: 'maximum_qos' }],
+  ['global_max_clients', { scope: 'broker', key: 'max_sessions' }],
+  ['global_max_connections', { scope: 'broker', key: 'max_connections' }],
   // Options of Mosquitto 2.1 that apply to the preceding listener even without per_listener_settings.
   ['listener_allow_anonymous', { scope: 'listener', key: 'allow_anonymous' }],
   ['listener_auto_id_prefix', { scope: 'listener', key: 'auto_id_prefix' }],
@@ -49,7 +51,6 @@ const TRANSLATED: readonly string[] = [
   'log_type',
   'per_listener_settings',
   'persistence',
-  'persistence_location',
   'persistent_client_expiration',
   'port',
   'retained_persistence',
@@ -67,9 +68,9 @@ const ENGINE = 'keys are read from PEM files'
 const PSK = 'TLS with pre-shared keys is not supported; use certificates'
 const OBSOLETE = 'obsolete; Mosquitto 2.0 ignores it too'
 
-/** All other options of Mosquitto 2.0, with the reason why Roost has no counterpart. */
+/** All other options of Mosquitto 2.0 and 2.1, with the reason why Roost has no counterpart. */
 const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
-  ...because(PLUGIN, 'auth_plugin', 'auth_plugin_deny_special_chars', 'plugin', 'global_plugin'),
+  ...because(PLUGIN, 'auth_plugin', 'auth_plugin_deny_special_chars', 'plugin', 'global_plugin', 'plugin_load', 'plugin_use'),
   ...because(SAVED, 'autosave_interval', 'autosave_on_changes'),
   ...because('the files in data_dir have their own names', 'persistence_file'),
   ...because(SERVICE, 'pid_file', 'user'),
@@ -84,6 +85,11 @@ const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
   ...because('Roost serves no files', 'http_dir'),
   ...because('client ids stay what clients say; session_ownership keeps others out of a session', 'use_username_as_clientid'),
   ...because('the WebSocket library has no such setting', 'websockets_headers_size', 'websockets_log_level'),
+  ...because('buffers grow as they have to', 'packet_buffer_size'),
+  ...because('each listener accepts all versions of MQTT', 'accept_protocol_versions'),
+  ...because('the PROXY header is not asked whether the client used TLS', 'proxy_protocol_v2_require_tls'),
+  ...because('a retained message expires when its publisher says so (Message Expiry Interval)', 'retain_expiry_interval'),
+  ...because('the files in data_dir are those of Roost alone', 'persistence_location'),
   ...because('dates of client certificates are always checked', 'disable_client_cert_date_checks'),
   ...because('max_topic_alias counts for both directions', 'max_topic_alias_broker'),
   ...because('there is no control API', 'enable_control_api'),
@@ -93,7 +99,7 @@ const NO_COUNTERPART: ReadonlyMap<string, string> = new Map([
 export function noCounterpart(name: string): string | undefined {
   if (COUNTERPARTS.has(name) || TRANSLATED.includes(name) || isBridgeSetting(name)) return undefined
   const reason = /^(auth|plugin)_opt_./.test(name) ? PLUGIN : NO_COUNTERPART.get(name)
-  return reason === undefined ? 'unknown: Mosquitto 2.0 has no such option' : `no counterpart: ${reason}`
+  return reason === undefined ? 'unknown: Mosquitto 2.1 has no such option' : `no counterpart: ${reason}`
 }
 
 /**
@@ -120,3 +126,50 @@ const DEFAULT_LISTENER = [
   ...['ciphers', 'ciphers_tls1.3', 'dhparamfile', 'psk_hint', 'require_certificate', 'crlfile', 'use_identity_as_username'],
   'use_subject_as_username',
 ]
+
+/** Options that restrict access: without one of them, more is permitted. */
+export const PROTECTING: ReadonlySet<OptionKey> = new Set([
+  ...(['acl_file', 'certfile', 'clientid_prefixes', 'crlfile', 'keyfile', 'maximum_qos', 'mount_point'] as const),
+  ...(['require_certificate', 'use_identity_as_username', 'use_subject_as_username'] as const),
+  // Without these, the listener would differ from Mosquitto's.
+  ...(['allow_anonymous', 'host', 'password_file', 'protocol', 'proxy_protocol', 'websockets_origin'] as const),
+])
+
+/** Options that take the user name from the certificate. */
+export const CERTIFIED: ReadonlySet<OptionKey> = new Set(['use_identity_as_username', 'use_subject_as_username'] as const)
+
+export const isPlugin = (name: string): boolean => /plugin$|^plugin_(load|use)$/.test(name)
+
+/** Returns whether a setting without a counterpart restricted access. */
+export const protects = (name: string, value: string): boolean =>
+  isPlugin(name) ||
+  isUnknown(name) ||
+  /^(bind_interface|psk_hint|tls_engine)$/.test(name) ||
+  (/^(use_username_as_clientid|proxy_protocol_v2_require_tls)$/.test(name) && isTrue(value))
+
+export const isTrue = (value: string): boolean => value === 'true' || value === '1'
+
+/** Mosquitto's log types with our levels, most verbose first. */
+export const LOG_LEVELS: ReadonlyMap<string, string> = new Map([
+  ['all', 'debug'],
+  ['debug', 'debug'],
+  ['information', 'info'],
+  ['notice', 'info'],
+  ['warning', 'warn'],
+  ['error', 'error'],
+  ['none', 'silent'],
+])
+
+/** Converts a duration such as `14d` to seconds. A month has 30 days and a year 365, as in Mosquitto. */
+export function inSeconds(value: string): number | undefined {
+  const [, count, unit] = /^(\d+)([hdwmy])$/.exec(value) ?? []
+  const hours = { h: 1, d: 24, w: 168, m: 720, y: 8760 }[unit ?? '']
+  return hours === undefined ? undefined : Number(count) * hours * 3600
+}
+
+/**
+ * Node.js disables TLS 1.3 if a cipher list contains none of its ciphers, and older versions if the list contains no
+ * others.
+ */
+export const TLS_13 = ['TLS_AES_256_GCM_SHA384', 'TLS_CHACHA20_POLY1305_SHA256', 'TLS_AES_128_GCM_SHA256']
+export const isTls13 = (suite: string): boolean => suite.startsWith('TLS_')

@@ -18,7 +18,7 @@ export const PROCESS_OPTIONS = {
     ...directory,
     default: 'roost-data',
     about:
-      'Directory for sessions, queues, retained messages and topic ids, which survive a restart. Only one process can use it at a time.',
+      'Directory for sessions, queues, retained messages and topic ids, which survive a restart. Only one process can use it at a time. Where Roost is installed and this is not set, it is the one that systemd gives (StateDirectory), /var/lib/roost for root, and $XDG_STATE_HOME/roost or ~/.local/state/roost for other users.',
   },
   memory: {
     group: 'State',

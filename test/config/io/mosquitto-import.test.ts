@@ -43,8 +43,7 @@ describe('the broker', () => {
     ['', { memory: true }],
     ['persistence false\n', { memory: true }],
     ['persistence true\n', { memory: false, dataDir: 'roost-data' }],
-    ['persistence true\npersistence_location /var/lib/m/\n', { memory: false, dataDir: '/var/lib/m' }],
-    ['persistence_location /var/lib/m/\npersistence 1\n', { memory: false, dataDir: '/var/lib/m' }],
+    ['persistence 1\n', { memory: false, dataDir: 'roost-data' }],
     ['persistent_client_expiration 2m\n', { persistentClientExpiration: 2 * 30 * 86_400 }],
     ['persistent_client_expiration 1h\n', { persistentClientExpiration: 3600 }],
     ['log_type error\nlog_type notice\n', { logLevel: 'info' }],
@@ -77,10 +76,13 @@ describe('the broker', () => {
 
   test.each([
     ['user mosquitto', 'm.conf:1: user mosquitto: no counterpart: left to what starts the process, such as systemd'],
-    ['frobnicate', 'm.conf:1: frobnicate: unknown: Mosquitto 2.0 has no such option'],
+    ['frobnicate', 'm.conf:1: frobnicate: unknown: Mosquitto 2.1 has no such option'],
     ['log_dest syslog', 'm.conf:1: log_dest syslog: no counterpart: Roost logs to standard output, or to log_file'],
     ['log_type subscribe', 'm.conf:1: log_type subscribe: no counterpart: see log_level'],
-    ['persistence_location x', 'm.conf:1: persistence_location x: not taken: persistence is off'],
+    [
+      'persistence_location x',
+      'm.conf:1: persistence_location x: no counterpart: the files in data_dir are those of Roost alone',
+    ],
     ['acl_file acl', 'm.conf:1: acl_file acl: relative path: taken as /etc/m/acl'],
     ['sys_interval x', 'm.conf:1: sys_interval x: not taken: expected a whole number from 1 to 65535, or 0 for off'],
     ['persistent_client_expiration 1x', 'm.conf:1: persistent_client_expiration 1x: not taken: expected'],
@@ -240,6 +242,91 @@ test('options of Mosquitto 2.1 that are for one listener', () => {
   expect(summary).toMatchObject({ carriedOver: 6, lost: [], losesProtection: false })
 })
 
+describe('options that Mosquitto 2.1 brought', () => {
+  test('limits of the whole broker, above those of listeners', () => {
+    const { config, summary } = imported(
+      'global_max_clients 50\nglobal_max_connections 40\nallow_anonymous true\nlistener 1\nlistener 2',
+    )
+    expect(config).toMatchObject({ maxSessions: 50, maxConnections: 40 })
+    expect(summary).toMatchObject({ carriedOver: 5, attention: 0, lost: [] })
+  })
+
+  test('the plugins for password files and access lists are the options of these names', () => {
+    const text = (global: string) =>
+      [
+        'per_listener_settings true\nlistener 1\nallow_anonymous false',
+        `${global}plugin /usr/lib/mosquitto_password_file.so\nplugin_opt_password_file /etc/p`,
+        'plugin_load acl /usr/lib/mosquitto_acl_file.so\nplugin_opt_acl_file /etc/a\nlistener 2\nallow_anonymous true',
+      ].join('\n')
+    const { config, summary } = imported(text(''))
+    expect(config.listeners).toMatchObject([
+      { passwordFile: '/etc/p', aclFile: '/etc/a', host: '::' },
+      { passwordFile: undefined },
+    ])
+    expect(summary).toMatchObject({ lost: [], losesProtection: false, verifiesUsers: true })
+    expect(imported(text('global_')).config.passwordFile).toBe('/etc/p')
+    expect(imported('listener 1\nplugin /x/other.so\nplugin_opt_password_file /p').summary.losesProtection).toBe(true)
+  })
+
+  test('persist_sqlite is no plugin that protects, and means that state is kept', () => {
+    const {
+      config,
+      findings: told,
+      summary,
+    } = imported('plugin /usr/lib/mosquitto_persist_sqlite.so\nallow_anonymous true\nlistener 1')
+    expect(config).toMatchObject({ memory: false, listeners: [{ host: '::' }] })
+    expect(told).toEqual([expect.stringMatching(/^m\.conf:1: plugin .*: Roost keeps its state without a plugin/)])
+    expect(summary).toMatchObject({ losesProtection: false, verifiesUsers: false })
+  })
+
+  test('a listener for its HTTP API is none here', () => {
+    const { config, findings: told } = imported('allow_anonymous true\nlistener 1\nlistener 8080\nprotocol http_api\nhttp_dir /x')
+    expect(config.listeners).toMatchObject([{ port: 1 }])
+    expect(told[0]).toBe('m.conf:4: protocol http_api: not taken, nor its listener: see http and the other http_ options')
+  })
+
+  test.each([
+    ['accept_protocol_versions 5', false],
+    ['packet_buffer_size 4096', false],
+    ['retain_expiry_interval 60', false],
+    ['proxy_protocol_v2_require_tls true', true],
+    ['plugin_use one', true],
+  ])('%s has no counterpart', (line, protects) => {
+    const { findings: told, summary } = imported(`allow_anonymous true\nlistener 1\n${line}`)
+    expect(told[0]).toMatch(new RegExp(`^m\\.conf:3: ${line}: no counterpart: `))
+    expect(summary.losesProtection).toBe(protects)
+  })
+})
+
+/** All options that mosquitto.conf(5) of 2.1.2 describes or Mosquitto 2.1.2 reads. */
+const MAN_PAGE =
+  'accept_protocol_versions acl_file address addresses allow_anonymous allow_duplicate_messages ' +
+  'allow_zero_length_clientid auth_plugin auth_plugin_deny_special_chars auto_id_prefix autosave_interval ' +
+  'autosave_on_changes bind_address bind_interface bridge_alpn bridge_attempt_unsubscribe bridge_bind_address ' +
+  'bridge_cafile bridge_capath bridge_certfile bridge_ciphers bridge_ciphers_tls1.3 bridge_identity bridge_insecure ' +
+  'bridge_keyfile bridge_max_packet_size bridge_max_topic_alias bridge_outgoing_retain bridge_protocol_version ' +
+  'bridge_psk bridge_receive_maximum bridge_reload_type bridge_require_ocsp bridge_session_expiry_interval ' +
+  'bridge_tcp_keepalive bridge_tcp_user_timeout bridge_tls_use_os_certs bridge_tls_version cafile capath certfile ' +
+  'check_retain_source ciphers ciphers_tls1.3 cleansession clientid clientid_prefixes connection connection_messages ' +
+  'crlfile dhparamfile disable_client_cert_date_checks enable_control_api enable_proxy_protocol global_max_clients ' +
+  'global_max_connections global_plugin http_dir idle_timeout include_dir keepalive_interval keyfile listener ' +
+  'listener_allow_anonymous listener_auto_id_prefix local_cleansession local_clientid local_password local_username ' +
+  'log_dest log_facility log_timestamp log_timestamp_format log_type max_connections max_inflight_bytes ' +
+  'max_inflight_messages max_keepalive max_packet_size max_qos max_queued_bytes max_queued_messages max_topic_alias ' +
+  'max_topic_alias_broker maximum_qos memory_limit message_size_limit mount_point notification_topic notifications ' +
+  'notifications_local_only packet_buffer_size password password_file per_listener_settings persistence ' +
+  'persistence_file persistence_location persistent_client_expiration pid_file plugin plugin_load plugin_use port ' +
+  'protocol proxy_protocol_v2_require_tls psk_file psk_hint queue_qos0_messages remote_clientid remote_password ' +
+  'remote_username require_certificate restart_timeout retain_available retain_expiry_interval retained_persistence ' +
+  'retry_interval round_robin set_tcp_nodelay socket_domain start_type sys_interval threshold tls_engine ' +
+  'tls_engine_kpass_sha1 tls_keyform tls_version topic try_private upgrade_outgoing_qos use_identity_as_username ' +
+  'use_subject_as_username use_username_as_clientid user username websockets_headers_size websockets_log_level ' +
+  'websockets_origin'
+
+test.each(MAN_PAGE.split(' '))('%s of the manual of Mosquitto 2.1 is known', (name) => {
+  expect(noCounterpart(name) ?? '').not.toMatch(/^unknown/)
+})
+
 test('websockets_origin, of which each line names one more', () => {
   const text =
     'listener 9001\nprotocol websockets\nallow_anonymous true\nwebsockets_origin example.org\nwebsockets_origin https://b.example'
@@ -255,6 +342,7 @@ test('an unknown option below a listener closes that one alone', () => {
   expect(config.listeners).toMatchObject([{ host: '127.0.0.1' }, { host: '::' }])
   expect(summary).toEqual({
     ...{ carriedOver: 3, attention: 1, lost: ['frobnicate', 'bridge_frobnicate'], losesProtection: true, state: undefined },
+    verifiesUsers: false,
   })
 })
 
@@ -337,11 +425,12 @@ Lost: no setting.
     const { code, out, err } = await ran('import', main)
     expect(code).toBe(3)
     expect(out).toContain('host: "127.0.0.1"')
-    expect(err.split('\n').slice(-6)).toEqual([
+    expect(err.split('\n').slice(-7)).toEqual([
       'Carried over: 3 settings.',
       'Needs attention: 1 finding above.',
       'Lost: psk_hint, user.',
-      `Not imported: sessions, queued and retained messages, which remain in ${dir}/mosquitto.db.`,
+      `Not imported: sessions, queued and retained messages in ${dir}/mosquitto.db. To bring them over, stop Mosquitto, and then:`,
+      `roost import ${dir}/mosquitto.db`,
       'Some of the lost options protect a listener, or may: such listeners are on 127.0.0.1 (--accept-losses exits with 0).',
       '',
     ])
