@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config'
 
 // The last part of `npm run test:full` (full.mjs): the store at full size. 1,000 kills, 500 power cuts, every failure of the disk, 200 copies under traffic;
-// bridges: 100 kills in each of four arrangements, 60 bad lines, and an hour of a line that is cut every ten seconds; logins beside 1,000 connections that guess passwords; and Zigbee2MQTT, which .ci/run tests by this file too.
+// gateways in front of clusters: 200 kills, 10,000 sleepers, and half an hour of roaming; bridges: 100 kills in each of four arrangements, 60 bad lines, and an hour of a line that is cut every ten seconds; logins beside 1,000 connections that guess passwords; and Zigbee2MQTT, which .ci/run tests by this file too.
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
@@ -10,6 +10,7 @@ export default defineConfig({
       'test/store/**/*.test.ts',
       'test/interop/store-*.test.ts',
       'test/bridge/*.test.ts',
+      'test/cluster/*.test.ts',
       'test/interop/fair-logins.test.ts',
       'test/interop/zigbee2mqtt.test.ts',
       'test/deploy/arm64.test.ts',
@@ -23,6 +24,9 @@ export default defineConfig({
       BRIDGE_KILLS: process.env.BRIDGE_KILLS ?? '100',
       BRIDGE_PARTITIONS: process.env.BRIDGE_PARTITIONS ?? '60',
       BRIDGE_MINUTES: process.env.BRIDGE_MINUTES ?? '60',
+      CLUSTER_KILLS: process.env.CLUSTER_KILLS ?? '200',
+      CLUSTER_MINUTES: process.env.CLUSTER_MINUTES ?? '30',
+      CLUSTER_SLEEPERS: process.env.CLUSTER_SLEEPERS ?? '10000',
     },
   },
 })
