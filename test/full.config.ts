@@ -17,6 +17,8 @@ export default defineConfig({
       'test/deploy/stage.test.ts',
     ],
     testTimeout: 7_200_000,
+    // The files of 10,000 sessions of NATS are many.
+    hookTimeout: 300_000,
     fileParallelism: false,
     env: {
       FULL: '1',
