@@ -28,6 +28,8 @@ const FULL_ONLY = [
   'test/deploy/arm64.test.ts',
   'test/deploy/stage.test.ts',
   'test/bridge/row.test.ts',
+  'test/cluster/roaming.test.ts',
+  'test/cluster/sleepers.test.ts',
 ]
 
 export default defineConfig({

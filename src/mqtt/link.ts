@@ -104,6 +104,8 @@ export interface Link {
    * client is being authenticated.
    */
   readonly state: 'open' | 'held' | 'verifying'
+  /** The session is elsewhere, and cannot be reached now: whether it can is known by another CONNECT. Absent where that cannot be. */
+  readonly isAway?: boolean
   /** The holder in whose memory shares the client counts; `undefined` until CONNECT is accepted. */
   readonly holder: Holder | undefined
   /** Place of its session among the figures of clients; -1 if it has none. */

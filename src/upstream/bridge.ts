@@ -11,6 +11,7 @@ import { BridgeNotifications, stateMessage } from './bridge-notifications.ts'
 import type { BridgeOptions } from './bridge-options.ts'
 import { answer, renamed } from './bridge-packets.ts'
 import { markedBy, markOf, PendingRequests } from './bridge-subscriptions.ts'
+import { NEVER } from './connect-packet.ts'
 import { Deliveries } from './deliveries.ts'
 import type { UpstreamLinkOwner } from './link-owner.ts'
 import { Targets } from './targets.ts'
@@ -41,7 +42,7 @@ export type BridgeState =
   /** It was to connect once, and has lost its connection, or found none. */
   | 'ended'
 
-/** Milliseconds after which a local session that was closed is opened again, and a message for which it had no room is sent again. */
+/** Milliseconds after which a local session that was closed is opened again, and a message that it had no room for sent again. */
 const AGAIN_MS = 1_000
 
 /**
@@ -493,8 +494,6 @@ export class Bridge implements UpstreamLinkOwner {
 
 /** What a bridge publishes does not come back to it, and what is retained stays so. */
 const AS_BRIDGE = { noLocal: true, retainAsPublished: true } as const
-/** The Session Expiry Interval of a session that does not expire [5.0 section 3.1.2.11.2]. */
-const NEVER = 0xffff_ffff
 
 const isDue = (at: Instant | undefined, now: Instant): boolean => at !== undefined && at <= now
 

@@ -4,6 +4,9 @@ import type { ProtocolVersion } from '../mqtt/publish.ts'
 import type { Dialect } from './targets.ts'
 import { TOPIC_ALIASES } from './upstream-stream.ts'
 
+/** The Session Expiry Interval of a session that does not expire [5.0 section 3.1.2.11.2]. */
+export const NEVER = 0xffff_ffff
+
 /** What a link knows when it words a CONNECT. */
 export interface ConnectState {
   readonly window: number

@@ -32,9 +32,15 @@ interface Exchange {
   stream: number
   /** The owner's answer, which no stream has carried. */
   answer: PublishResponse | undefined
-  /** The far side has lost it with its session: the owner completes it, and nobody is told. */
-  isLost?: true
+  /** What the owner has, or will get; undefined from its answer on. */
+  message: Publish | undefined
+  /** The far side does not know it under this packet id any more: the owner completes it, and nobody is told. */
+  isLost: boolean
 }
+
+const exchangeOf = (phase: Exchange['phase'], qos: QoS, stream: number, message?: Publish): Exchange => ({
+  ...{ phase, qos, stream, answer: undefined, message, isLost: false },
+})
 
 /** What is held for an owner that sleeps. */
 export interface HeldLimits {
@@ -140,20 +146,33 @@ export class Inbound {
     const { qos, packetId } = message
     if (qos > 0) {
       const known = this.#exchanges.get(packetId)
-      if (known?.isLost === true) {
+      if (known?.phase === 'held' && !this.#isAgain(known, message)) this.#lost(packetId, known)
+      if (known?.isLost === true && this.#exchanges.has(packetId)) {
         message.own()
         this.#behind ??= []
         this.#behind.push(message)
         return undefined
       }
-      if (known?.phase === 'held' && known.qos === qos) return this.#answerOf(packetId, known)
-      this.#set(packetId, { phase: 'held', qos, stream: this.#stream, answer: undefined })
+      if (known?.phase === 'held' && !known.isLost && known.qos === qos) return this.#answerOf(packetId, known)
+      this.#set(packetId, exchangeOf('held', qos, this.#stream, message))
     }
     this.#waiting.push(message)
     this.#fresh.push(message)
     this.#weigh(message.weight)
     if (qos === 0) this.#holds(message.weight)
     return undefined
+  }
+
+  /**
+   * Whether a message is the one that is held under its packet id. NATS counts packet ids anew on each stream, also where the session
+   * goes on: then another message comes under the id of one that is not acknowledged.
+   */
+  #isAgain({ stream, message: held }: Exchange, message: Publish): boolean {
+    if (stream === this.#stream || held === undefined) return true
+    const isLike = message.dup && held.topic === message.topic && held.payloadLength === message.payloadLength
+    if (!isLike || !held.owned) return isLike
+    const { payload } = message
+    return held.payload.every((byte, i) => byte === payload[i])
   }
 
   #holds(bytes: number): void {
@@ -175,7 +194,7 @@ export class Inbound {
   release(packetId: number): PublishResponse | undefined {
     const known = this.#exchanges.get(packetId)
     if (known?.phase === 'released') return this.#answerOf(packetId, known)
-    this.#set(packetId, { phase: 'released', qos: 2, stream: this.#stream, answer: undefined })
+    this.#set(packetId, exchangeOf('released', 2, this.#stream))
     this.#releases.push(responseOf(PacketType.PUBREL, packetId))
     return undefined
   }
@@ -203,7 +222,7 @@ export class Inbound {
     }
     const exchange = this.#exchanges.get(packetId)
     if (exchange === undefined) return isUp
-    if (exchange.isLost === true) {
+    if (exchange.isLost) {
       this.#completeLost(packetId, exchange, answer)
       return false
     }
@@ -216,13 +235,14 @@ export class Inbound {
   }
 
   #answered(packetId: number, exchange: Exchange, { type, reasonCode }: PublishResponse): void {
+    exchange.message = undefined
     if (type === PacketType.PUBREC && reasonCode < 0x80) exchange.phase = 'received'
     else this.#delete(packetId)
   }
 
   /** The receipts of QoS 2 that the owner has from before a restart of this process. */
   restore(packetIds: Iterable<number>): void {
-    for (const packetId of packetIds) this.#set(packetId, { phase: 'received', qos: 2, stream: 0, answer: undefined })
+    for (const packetId of packetIds) this.#set(packetId, exchangeOf('received', 2, 0))
   }
 
   /** A stream is up. */
@@ -234,13 +254,15 @@ export class Inbound {
 
   /** The far side has lost the session, but the owner gets what is here. New messages with the same packet ids wait for that. */
   #lose(): void {
-    for (const [packetId, exchange] of [...this.#exchanges]) {
-      const { answer, phase } = exchange
-      exchange.isLost = true
-      exchange.answer = undefined
-      if (answer !== undefined) this.#completeLost(packetId, exchange, answer)
-      else if (phase === 'received') this.#releaseLost(packetId, exchange)
-    }
+    for (const [packetId, exchange] of [...this.#exchanges]) this.#lost(packetId, exchange)
+  }
+
+  #lost(packetId: number, exchange: Exchange): void {
+    const { answer, phase } = exchange
+    exchange.isLost = true
+    exchange.answer = undefined
+    if (answer !== undefined) this.#completeLost(packetId, exchange, answer)
+    else if (phase === 'received') this.#releaseLost(packetId, exchange)
   }
 
   #completeLost(packetId: number, exchange: Exchange, { type, reasonCode }: PublishResponse): void {
@@ -255,6 +277,7 @@ export class Inbound {
 
   #releaseLost(packetId: number, exchange: Exchange): void {
     exchange.phase = 'released'
+    exchange.message = undefined
     this.#releases.push(responseOf(PacketType.PUBREL, packetId))
   }
 

@@ -38,6 +38,8 @@ interface Wanted {
 export interface Answered {
   readonly forOwner: Suback | Unsuback | undefined
   readonly refused: readonly (readonly [filter: string, reasonCode: number])[]
+  /** A filter was granted QoS 1 in place of 2. */
+  readonly isLowered?: boolean | undefined
 }
 
 /** Topic filters in one SUBSCRIBE of the link itself: AWS IoT Core takes no more. */
@@ -154,7 +156,8 @@ export class Subscriptions {
         this.#refused.set(filter, { request, properties: packet.properties, mayPass: MAY_PASS.has(code) })
     }
     this.#refusals = refused.some(([, code]) => MAY_PASS.has(code)) ? this.#refusals + 1 : 0
-    return { forOwner: isRenewal ? undefined : { ...answer, packetId: packet.packetId, reasonCodes }, refused }
+    const isLowered = packet.subscriptions.some(({ qos }, i) => qos === 2 && reasonCodes[i] === 1)
+    return { forOwner: isRenewal ? undefined : { ...answer, packetId: packet.packetId, reasonCodes }, refused, isLowered }
   }
 
   /** Whether its owner unsubscribes from it, and the far side has not answered that. */

@@ -1,5 +1,5 @@
 import { earliest, type Instant } from '../base/machine.ts'
-import type { ProtocolVersion } from '../mqtt/publish.ts'
+import type { ProtocolVersion, QoS } from '../mqtt/publish.ts'
 import type { Target } from './target.ts'
 
 export interface TargetsSettings {
@@ -66,6 +66,8 @@ export class KnownTarget {
   retryAt: Instant = Number.NEGATIVE_INFINITY
   /** Attempts under way. */
   dialling = 0
+  /** Of messages, as far as is known: lower than 2 where it was found out that QoS 2 is not served. */
+  maximumQos: QoS = 2
   /** What was last said of it where it has many links. */
   toldAs: 'up' | 'down' | undefined = undefined
 

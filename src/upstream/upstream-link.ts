@@ -21,7 +21,8 @@ import { GOODBYE } from './endings.ts'
 import { Inbound } from './inbound.ts'
 import { type LinkHost, newStatus, type UpstreamStatus } from './link-host.ts'
 import type { UpstreamLinkOwner, UpstreamLinkSettings } from './link-owner.ts'
-import { Outbound, type OutboundOwner, OutgoingMessage, responseOf } from './outbound.ts'
+import { Outbound, OutgoingMessage, responseOf } from './outbound.ts'
+import { OutboundEvents } from './outbound-events.ts'
 import { type Answered, Subscriptions } from './subscriptions.ts'
 import type { Targets } from './targets.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
@@ -29,7 +30,7 @@ import type { UpstreamStream } from './upstream-stream.ts'
 /**
  * One MQTT client session at a far side, which survives its streams.
  *
- * **For its owner** (a bridge; later the client of a gateway) it is a `Link`, as if the broker were behind it:
+ * **For its owner** (a bridge, or the session of a sensor) it is a `Link`, as if the broker were behind it:
  * - `Upstream.open` makes it. `send` a CONNECT once; it is the template of the CONNECT on every stream. Of it count client id, Clean
  *   Start, keep alive, will, user name, password, the bridge bit (before 5.0) and, of the properties, Session Expiry Interval and
  *   User Properties; version, Receive Maximum, Maximum Packet Size and Topic Alias Maximum are the link's own. Without Clean Start
@@ -97,6 +98,7 @@ export class UpstreamLink implements Link {
   probe: UpstreamStream | undefined = undefined
   owner: UpstreamLinkOwner
   readonly #host: LinkHost
+  readonly #events: OutboundEvents
   /** For the owner, besides what is in `inbound`. */
   readonly #answers = new Fifo<Packet>()
   /** For the far side, besides messages. */
@@ -129,22 +131,8 @@ export class UpstreamLink implements Link {
     this.#host = host
     this.status = newStatus(now, targets.all[0]!.target.url)
     this.inbound = new Inbound(host.held, settings.ofSensor)
-    const outbound: OutboundOwner = {
-      answer: (type, packetId, reasonCode) => this.#answer(responseOf(type, packetId, reasonCode)),
-      givenUp: ({ message, givenQos }, reason) => {
-        this.#dropped(`message on ${message.topic} with QoS ${givenQos} is given up: ${reason}`)
-      },
-      releases: (packetId) => {
-        if (this.isUp) this.#write(responseOf(PacketType.PUBREL, packetId))
-      },
-      limited: (what) => host.notices.limited(this, 'upstream-limited', what),
-      holds: (refusals, reason) => {
-        this.status.lastError = `a message waits: ${reason}`
-        host.notices.limited(this, 'upstream-limited', `messages wait, ${reason}`)
-        return host.backoff(this, refusals - 1)
-      },
-    }
-    this.outbound = new Outbound(outbound, this.status, host.held)
+    this.#events = new OutboundEvents(this, host)
+    this.outbound = new Outbound(this.#events, this.status, host.held)
     this.subscriptions = new Subscriptions(owner.subscriptions === undefined)
   }
 
@@ -239,14 +227,14 @@ export class UpstreamLink implements Link {
         return this.#deliver(new OutgoingMessage(packet, qos, packetId, retain, false))
       }
       case PacketType.PUBREL:
-        if (this.outbound.release(packet.packetId, this.isUp)) this.#write(responseOf(PacketType.PUBREL, packet.packetId))
+        if (this.outbound.release(packet.packetId, this.isUp)) this.write(responseOf(PacketType.PUBREL, packet.packetId))
         break
       case PacketType.PUBACK:
       case PacketType.PUBREC:
       case PacketType.PUBCOMP:
-        if (this.inbound.answer(packet, this.isUp)) this.#write(packet)
+        if (this.inbound.answer(packet, this.isUp)) this.write(packet)
         // A message may have waited for the packet id.
-        else if (this.settings.ofSensor !== undefined) this.#host.markReady(this)
+        else this.#host.markReady(this)
         break
       case PacketType.SUBSCRIBE:
       case PacketType.UNSUBSCRIBE:
@@ -271,7 +259,7 @@ export class UpstreamLink implements Link {
 
   #deliver(message: OutgoingMessage): 'go' | 'pause' {
     if (message.qos === 0 && (!this.isUp || this.outbound.queued >= QUEUED_MAX)) {
-      this.#dropped(`message on ${message.message.topic} with QoS 0: ${this.isUp ? 'too many wait' : 'not connected'}`)
+      this.dropped(`message on ${message.message.topic} with QoS 0: ${this.isUp ? 'too many wait' : 'not connected'}`)
       return this.#flow()
     }
     // It stays beyond the turn.
@@ -281,7 +269,7 @@ export class UpstreamLink implements Link {
     return this.#flow()
   }
 
-  #dropped(reason: string, count = 1): void {
+  dropped(reason: string, count = 1): void {
     this.status.givenUp += count
     this.#host.notices.dropped(this, reason, count)
   }
@@ -324,12 +312,12 @@ export class UpstreamLink implements Link {
     this.changed(now, 'off')
   }
 
-  #write(packet: Packet): void {
+  write(packet: Packet): void {
     this.#control.push(packet)
     this.#host.markDirty(this)
   }
 
-  #answer(packet: Packet): void {
+  answer(packet: Packet): void {
     this.#answers.push(packet)
     this.#host.markReady(this)
   }
@@ -379,12 +367,12 @@ export class UpstreamLink implements Link {
     this.inbound.resume(sessionPresent)
     this.subscriptions.resume(sessionPresent && !is31 && this.#asked === 1, this.owner.subscriptions?.())
     this.#asked = 0
-    for (const packetId of this.outbound.resume(sessionPresent)) this.#write(responseOf(PacketType.PUBREL, packetId))
+    for (const packetId of this.outbound.resume(sessionPresent)) this.write(responseOf(PacketType.PUBREL, packetId))
     this.status.connects++
     this.status.version = this.stream!.version
     this.#refusedWith = 0
     this.#assignedId = connack.properties.assignedClientIdentifier ?? this.#assignedId
-    if (!this.#isAccepted) this.#answer(connack)
+    if (!this.#isAccepted) this.answer(connack)
     this.#isAccepted = true
     this.changed(now, 'up')
     this.#host.markReady(this)
@@ -395,7 +383,7 @@ export class UpstreamLink implements Link {
   refused(connack: Connack): void {
     if (this.#refusedWith === connack.reasonCode) return
     this.#refusedWith = connack.reasonCode
-    if (!this.#isAccepted || this.settings.ofSensor !== undefined) this.#answer(connack)
+    if (!this.#isAccepted || this.settings.ofSensor !== undefined) this.answer(connack)
   }
 
   /** The stream is gone. */
@@ -403,7 +391,7 @@ export class UpstreamLink implements Link {
     this.stream = undefined
     if (reason !== '') this.status.lastError = reason
     const dropped = this.outbound.lost()
-    if (dropped > 0) this.#dropped('messages with QoS 0: the connection was lost before they were sent', dropped)
+    if (dropped > 0) this.dropped('messages with QoS 0: the connection was lost before they were sent', dropped)
     this.changed(now, this.connect === undefined ? 'off' : 'waiting')
   }
 
@@ -413,16 +401,19 @@ export class UpstreamLink implements Link {
       case PacketType.PUBLISH: {
         this.status.received++
         const answer = this.inbound.message(packet)
-        if (answer !== undefined) this.#write(answer)
+        if (answer !== undefined) this.write(answer)
         else if (this.#listening) this.#host.markReady(this)
         const dropped = this.inbound.takeDropped()
         if (dropped > 0)
-          this.#dropped('messages with QoS 0 for a sensor that sleeps: too many are held (queued_messages)', dropped)
+          this.dropped(
+            'messages with QoS 0 for a sensor that sleeps: too many are held (max_held_messages, max_held_bytes)',
+            dropped,
+          )
         return undefined
       }
       case PacketType.PUBREL: {
         const answer = this.inbound.release(packet.packetId)
-        if (answer !== undefined) this.#write(answer)
+        if (answer !== undefined) this.write(answer)
         else this.#host.markReady(this)
         return undefined
       }
@@ -451,11 +442,13 @@ export class UpstreamLink implements Link {
     }
   }
 
-  #subscribed(now: Instant, { refused, forOwner }: Answered): void {
+  #subscribed(now: Instant, { refused, forOwner, isLowered }: Answered): void {
+    // Before 5.0 nothing else says so. NATS closes the stream after a PUBLISH with QoS 2.
+    if (isLowered && this.stream !== undefined && this.stream.version < 5) this.#events.takes(1)
     for (const [filter, code] of refused)
       this.#host.notices.limited(this, 'upstream-refused', `subscription to ${filter}: ${reasonCodeName(code)}`)
     this.subscriptions.postpone((refusals) => now + this.#host.backoff(this, refusals - 1))
-    if (forOwner !== undefined) this.#answer(forOwner)
+    if (forOwner !== undefined) this.answer(forOwner)
   }
 
   #responded(now: Instant, packet: PublishResponse): void {

@@ -33,7 +33,7 @@ export class UpstreamStream {
   /** What the far side takes, as its CONNACK says. */
   maxPacketSize = Number.POSITIVE_INFINITY
   receiveMaximum = 0xffff
-  maximumQos: QoS = 2
+  #maximumQos: QoS = 2
   retainAvailable = true
   features: SubscriptionFeatures = {}
   aliases: TopicAliases | undefined = undefined
@@ -77,6 +77,11 @@ export class UpstreamStream {
     return COST.connection + (tls === undefined ? 0 : COST.tls) + (path === '' ? 0 : COST.webSocket)
   }
 
+  /** Of messages to the far side. */
+  get maximumQos(): QoS {
+    return Math.min(this.#maximumQos, this.known.maximumQos) as QoS
+  }
+
   get version(): ProtocolVersion {
     return this.dialect.version
   }
@@ -87,7 +92,7 @@ export class UpstreamStream {
     this.lastSent = now
     this.receiveMaximum = properties.receiveMaximum ?? 0xffff
     this.maxPacketSize = properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
-    this.maximumQos = properties.maximumQoS ?? 2
+    this.#maximumQos = properties.maximumQoS ?? 2
     this.retainAvailable = properties.retainAvailable ?? true
     this.features = properties
     this.keepAliveMs = (properties.serverKeepAlive ?? keepAliveSeconds) * 1000

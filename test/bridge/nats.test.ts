@@ -1,57 +1,13 @@
-import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
-import { afterEach, describe, expect, test } from 'vitest'
-import { freePort, reachable } from '../interop/mosquitto-broker.ts'
+import { afterEach, expect, test } from 'vitest'
+import { describeWithNats, NatsCluster } from '../cluster/nats-cluster.ts'
 import { MqttJs } from '../interop/mqttjs.ts'
 import { bridgeYaml } from './bridge-yaml.ts'
 import { RoostEnd } from './ends.ts'
 
-const missing = spawnSync('nats-server', ['--version']).status !== 0
-if (missing && process.env.CI === 'true') throw new Error('nats-server is not installed, and CI skips nothing')
-if (missing) process.stderr.write('skipped: the bridge to nats-server, which is not installed (Debian: nats-server)\n')
-
-/** nats-server with JetStream, whose MQTT is 3.1.1 with QoS 0 and 1: it closes the connection at a PUBLISH with QoS 2. */
-class Nats {
-  readonly port: number
-  readonly #dir = mkdtempSync(join(tmpdir(), 'roost-nats-'))
-  #child: ChildProcess | undefined
-
-  private constructor(port: number, natsPort: number) {
-    this.port = port
-    const lines = ['server_name: one', `listen: 127.0.0.1:${natsPort}`, `jetstream { store_dir: "${this.#dir}" }`]
-    writeFileSync(join(this.#dir, 'nats.conf'), [...lines, `mqtt { listen: "127.0.0.1:${port}", ack_wait: "1s" }`, ''].join('\n'))
-  }
-
-  static async start(): Promise<Nats> {
-    const nats = new Nats(await freePort(), await freePort())
-    await nats.restart()
-    return nats
-  }
-
-  async restart(): Promise<void> {
-    this.#child = spawn('nats-server', ['-c', join(this.#dir, 'nats.conf')], { stdio: 'ignore' })
-    while (!(await reachable(this.port))) await new Promise((resolve) => setTimeout(resolve, 20))
-  }
-
-  async kill(): Promise<void> {
-    const exited = once(this.#child!, 'exit')
-    this.#child!.kill('SIGKILL')
-    await exited
-  }
-
-  async stop(): Promise<void> {
-    await this.kill()
-    rmSync(this.#dir, { recursive: true })
-  }
-}
-
 const COUNT = 200
 const texts = Array.from({ length: COUNT }, (_, i) => `${i}`)
 
-describe.skipIf(missing)('a bridge to nats-server', () => {
+describeWithNats('a bridge to nats-server', () => {
   const ends: (() => unknown)[] = []
   afterEach(async () => {
     for (const end of ends.splice(0).reverse()) await end()
@@ -63,8 +19,9 @@ describe.skipIf(missing)('a bridge to nats-server', () => {
   }
 
   test('which is killed on the way: everything that was acknowledged arrives, both ways, QoS 2 as QoS 1', async () => {
-    const nats = await Nats.start()
-    ends.push(() => nats.stop())
+    const cluster = await NatsCluster.start({ nodes: 1, ackWaitSeconds: 1 })
+    ends.push(() => cluster.stop())
+    const [nats] = cluster.nodes as [(typeof cluster.nodes)[number]]
     const topics = ['up/# out 1 "" ""', 'down/# in 1 "" ""']
     const roost = await RoostEnd.start(
       bridgeYaml(`127.0.0.1:${nats.port}`, topics, ['notifications: false', 'restart_timeout: 1 1']),

@@ -9,9 +9,11 @@ export interface Manners {
   connack: (connect: IConnectPacket) => Partial<IConnackPacket> | 'close' | 'silence'
   /** Reason code of PUBACK and PUBREC, or the end of the stream, before or after the acknowledgement. */
   publish: (message: IPublishPacket) => number | 'close' | 'acknowledge and close' | 'silence'
+  /** The highest QoS that it grants. It answers a PUBLISH with a higher one with PUBACK, as RabbitMQ does. */
+  maximumQos: 1 | 2
 }
 
-export const KIND: Manners = { connack: () => ({}), publish: () => 0 }
+export const KIND: Manners = { connack: () => ({}), publish: () => 0, maximumQos: 2 }
 
 /** A broker with bad manners, as they are met in the field, with a codec of somebody else. It forgets its clients, and keeps what it was sent. */
 export class OddBroker {
@@ -71,7 +73,7 @@ export class OddBroker {
     const acknowledged = (message: IPublishPacket, reasonCode: number): void => {
       open--
       if (reasonCode < 0x80) this.taken.push(String(message.payload))
-      send({ cmd: message.qos === 1 ? 'puback' : 'pubrec', messageId: message.messageId!, reasonCode } as Packet)
+      send({ cmd: message.qos === 2 && this.manners.maximumQos === 2 ? 'pubrec' : 'puback', messageId: message.messageId!, reasonCode } as Packet)
     }
     const published = (message: IPublishPacket): void => {
       this.publishes++
@@ -105,7 +107,7 @@ export class OddBroker {
       else if (packet.cmd === 'pubrel') send({ cmd: 'pubcomp', messageId: packet.messageId! })
       else if (packet.cmd === 'subscribe') {
         for (const { topic } of packet.subscriptions) this.subscribed.add(topic)
-        send({ cmd: 'suback', messageId: packet.messageId!, granted: packet.subscriptions.map(({ qos }) => qos) })
+        send({ cmd: 'suback', messageId: packet.messageId!, granted: packet.subscriptions.map(({ qos }) => Math.min(qos, this.manners.maximumQos)) })
       } else if (packet.cmd === 'unsubscribe')
         send({ cmd: 'unsuback', messageId: packet.messageId!, granted: packet.unsubscriptions.map(() => 0) } as unknown as Packet)
       else if (packet.cmd === 'pingreq') send({ cmd: 'pingresp' })

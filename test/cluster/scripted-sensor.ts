@@ -25,9 +25,9 @@ export class ScriptedSensor {
     return new ScriptedSensor(sensor, patienceMs)
   }
 
-  /** Does something, and gives the first event of this name. */
+  /** Does something, and gives the first event of this name, or of these. */
   async until<E extends SnEvent['event']>(
-    event: E,
+    event: E | readonly E[],
     act: (client: SnClient, now: number) => void = () => {},
   ): Promise<Extract<SnEvent, { event: E }>> {
     this.sensor.act(act)
@@ -36,12 +36,20 @@ export class ScriptedSensor {
       if (found === undefined) throw new Error(`no ${event}, but ${this.events.join(' ')}`)
       if (found.event === 'message') this.messages.push(`${found.topic} ${Buffer.from(found.message.data).toString()}`)
       else this.events.push(found.event)
-      if (found.event === event) return found as Extract<SnEvent, { event: E }>
+      if (found.event === event || event.includes(found.event as E)) return found as Extract<SnEvent, { event: E }>
     }
   }
 
   connect(): Promise<unknown> {
     return this.until('connected', (client, now) => client.connect(now))
+  }
+
+  /** However often it is refused; true at last. */
+  async connectAtLast(): Promise<boolean> {
+    for (;;) {
+      const { event } = await this.until(['connected', 'refused'], (client, now) => client.connect(now))
+      if (event === 'connected') return true
+    }
   }
 
   subscribe(filter: string, qos: 0 | 1 | 2): Promise<{ readonly returnCode: number }> {

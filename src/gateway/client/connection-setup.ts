@@ -136,7 +136,8 @@ export class ConnectionSetup {
     // A clean session ends with its link. Making it persistent, or the reverse, takes a new CONNECT to the broker.
     const lasts = !connect.cleanSession && !client.cleanSession
     const sameUser = client.link !== undefined && username === client.username
-    const goesOn = sameUser && lasts && !connect.will && this.#connecting === undefined
+    const isThere = this.#connecting === undefined && client.link?.isAway !== true
+    const goesOn = sameUser && lasts && !connect.will && isThere
     client.durationSeconds = connect.duration
     client.registry.reconnected(client.host.options.register === 'never' && !connect.cleanSession)
     client.inbound.reconnected()

@@ -1,9 +1,11 @@
 import { Fifo } from '../../base/fifo.ts'
 import type { Instant } from '../../base/machine.ts'
 import type { Publish } from '../../mqtt/publish.ts'
-import type { ByteCount } from '../../mqtt/topic-names.ts'
 import type { HeldLimits } from '../inbound.ts'
+import type { LinkHost } from '../link-host.ts'
 import type { UpstreamLink } from '../upstream-link.ts'
+
+const REASON = 'messages with QoS -1: the cluster is away, and too many are held (max_held_messages, max_held_bytes)'
 
 /**
  * Messages with QoS -1 from before the link for them is connected. Their senders are never answered and do not repeat them: they are
@@ -11,15 +13,15 @@ import type { UpstreamLink } from '../upstream-link.ts'
  */
 export class EarlyMessages {
   readonly #limits: HeldLimits
-  readonly #held: ByteCount
-  readonly #dropped: (count: number) => void
+  readonly #link: UpstreamLink
+  readonly #host: LinkHost
   readonly #messages = new Fifo<Publish>()
   #bytes = 0
 
-  constructor(limits: HeldLimits, held: ByteCount, dropped: (count: number) => void) {
+  constructor(limits: HeldLimits, link: UpstreamLink, host: LinkHost) {
     this.#limits = limits
-    this.#held = held
-    this.#dropped = dropped
+    this.#link = link
+    this.#host = host
   }
 
   keep(message: Publish): void {
@@ -31,14 +33,14 @@ export class EarlyMessages {
       this.#weigh(-this.#messages.shift()!.weight)
       dropped++
     }
-    if (dropped > 0) this.#dropped(dropped)
+    if (dropped > 0) this.#host.notices.dropped(this.#link, REASON, dropped)
   }
 
   /** The link is connected. */
-  send(now: Instant, link: UpstreamLink): void {
+  send(now: Instant): void {
     for (let message = this.#messages.shift(); message !== undefined; message = this.#messages.shift()) {
       this.#weigh(-message.weight)
-      link.send(now, message)
+      this.#link.send(now, message)
     }
   }
 
@@ -49,6 +51,6 @@ export class EarlyMessages {
 
   #weigh(bytes: number): void {
     this.#bytes += bytes
-    this.#held.sum += bytes
+    this.#host.held.sum += bytes
   }
 }

@@ -59,6 +59,10 @@ export class SensorLink implements Link {
     return this.attached?.state ?? 'open'
   }
 
+  get isAway(): boolean {
+    return this.attached?.upstream?.isUp === false
+  }
+
   /** Topic ids and the like are counted by the gateway. */
   keeps(): void {}
 

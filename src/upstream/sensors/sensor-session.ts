@@ -10,6 +10,7 @@ import type { ProtocolVersion, Publish } from '../../mqtt/publish.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import { isSameWill } from '../../mqtt/wills.ts'
 import type { SessionKey, Store } from '../../store/store.ts'
+import { NEVER } from '../connect-packet.ts'
 import { GOODBYE, isOwnFault } from '../endings.ts'
 import type { UpstreamLinkOwner, UpstreamLinkSettings } from '../link-owner.ts'
 import type { Targets } from '../targets.ts'
@@ -49,8 +50,6 @@ const WINDOW_SUSPECTED = 10
 const PARK_AFTER_MS = 1_000
 /** A stream that was lost sooner than this, in milliseconds, may be in the hands of another gateway. */
 const LASTING_MS = 10_000
-/** Session Expiry Interval of a session that does not expire. */
-const NEVER = 0xffffffff
 
 /** The session of one sensor at the cluster, as long as the gateway knows the sensor. */
 export class SensorSession implements UpstreamLinkOwner {
@@ -118,7 +117,9 @@ export class SensorSession implements UpstreamLinkOwner {
     const seen = this.#seen
     const { connects, received, sessionsLost } = upstream.status
     if (connects !== seen.connects) {
-      this.#early?.send(now, upstream)
+      this.#early?.send(now)
+      if (this.isAccepted && this.#connectBy !== undefined) this.link?.answer(connack(0, true))
+      if (this.isAccepted) this.#connectBy = undefined
       if (sessionsLost > seen.lost) this.#host.sessionLost(now)
     }
     if (connects !== seen.connects || (this.#quietAt !== undefined && received !== seen.received)) this.#settle(now)
@@ -176,11 +177,11 @@ export class SensorSession implements UpstreamLinkOwner {
       return
     }
     const refusal = begins && !this.#forgetSubscriptions() ? ReasonCode.QUOTA_EXCEEDED : this.#refusal(isRestored)
-    this.#end(now)
     if (refusal !== undefined) {
-      this.#refuse(refusal)
+      this.#refuse(now, refusal)
       return
     }
+    this.#end(now)
     this.#isClean = isClean
     this.#begins = begins
     this.#username = username
@@ -191,11 +192,20 @@ export class SensorSession implements UpstreamLinkOwner {
   /** The sensor connects again, and its session is connected, or is about to be. */
   #goOn(now: Instant, link: SensorLink, will: Will | undefined): void {
     this.setWill(now, will)
-    if (!this.isAccepted) return
+    const { upstream, isAccepted } = this
+    if (upstream === undefined || !isAccepted) return
     this.#handed.restart()
-    this.#uplinked.restart(this.upstream!.outbound)
-    this.upstream!.unpark(now)
-    link.answer(connack(0, true))
+    this.#uplinked.restart(upstream.outbound)
+    upstream.unpark(now)
+    if (upstream.isUp) link.answer(connack(0, true))
+    else if (this.#host.targets.isOpen) this.#refuse(now, ReasonCode.SERVER_UNAVAILABLE)
+    else this.#expectStream(now)
+  }
+
+  /** CONNACK waits for the stream, but not for ever. */
+  #expectStream(now: Instant): void {
+    this.#connectBy = now + this.#host.options.targets.connectTimeoutMs
+    this.#arm()
   }
 
   #refusal(isRestored: boolean): number | undefined {
@@ -225,19 +235,10 @@ export class SensorSession implements UpstreamLinkOwner {
       password: password === undefined ? undefined : new TextEncoder().encode(filledIn(password, values)),
       properties: isShared ? NO_PROPERTIES : { sessionExpiryInterval: Math.min(options.sessionExpirySeconds, NEVER) },
     })
-    if (isShared) this.#early = this.#earlyMessages(this.upstream)
+    if (isShared) this.#early = new EarlyMessages(options, this.upstream, upstream)
     this.isAccepted = isRestored || isShared
     if (this.isAccepted) link.answer(connack(0, isRestored))
-    else {
-      this.#connectBy = now + options.targets.connectTimeoutMs
-      this.#arm()
-    }
-  }
-
-  #earlyMessages(link: UpstreamLink): EarlyMessages {
-    const { options, upstream } = this.#host
-    const reason = 'messages with QoS -1: the cluster is away, and too many are held (queued_messages)'
-    return new EarlyMessages(options, upstream.held, (count) => upstream.notices.dropped(link, reason, count))
+    else this.#expectStream(now)
   }
 
   send(now: Instant, packet: Packet): void {
@@ -362,8 +363,7 @@ export class SensorSession implements UpstreamLinkOwner {
       if (isLasting && upstream !== undefined)
         this.#host.upstream.notices.limited(upstream, 'upstream-refused', upstream.status.lastError)
       if (!this.isAccepted) {
-        this.#end(now)
-        this.#refuse(isOwnFault(reasonCode) ? reasonCode : ReasonCode.SERVER_UNAVAILABLE)
+        this.#refuse(now, isOwnFault(reasonCode) ? reasonCode : ReasonCode.SERVER_UNAVAILABLE)
       } else if (isLasting && this.#listening) this.#close(now, reasonCode, upstream?.status.lastError)
       else if (isLasting && upstream !== undefined) upstream.parked = true
       return
@@ -391,8 +391,9 @@ export class SensorSession implements UpstreamLinkOwner {
     link?.answer({ type: OutgoingType.CLOSE, reasonCode, disconnect: true, reason })
   }
 
-  #refuse(reasonCode: number): void {
+  #refuse(now: Instant, reasonCode: number): void {
     const { link } = this
+    this.#end(now)
     this.#detach()
     link?.answer(connack(reasonCode, false))
   }
@@ -462,8 +463,7 @@ export class SensorSession implements UpstreamLinkOwner {
 
   timedOut(now: Instant): void {
     if (this.#connectBy !== undefined && now >= this.#connectBy) {
-      this.#end(now)
-      this.#refuse(ReasonCode.SERVER_UNAVAILABLE)
+      this.#refuse(now, ReasonCode.SERVER_UNAVAILABLE)
       return
     }
     if (this.#quietAt !== undefined && now >= this.#quietAt) {

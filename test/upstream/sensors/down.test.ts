@@ -88,6 +88,25 @@ describe('what a sensor gets', () => {
     expect(world.sent()).toEqual([])
   })
 
+  test('another message under the packet id of one that is held since an earlier stream: NATS counts them anew', () => {
+    for (const isDup of [false, true]) {
+      const { world, far } = knowing()
+      far.sessionPresent = true
+      far.publish('down', 'one', 1, 3)
+      expect(world.sent()).toEqual(['PUBLISH 0401=one #3 q1'])
+      far.close()
+      world.send(R, say.publish(ID, 'here I am'))
+      world.advance(5_000)
+      far.publish('down', 'new', 1, 3, {}, isDup)
+      expect(world.sent()).toEqual([])
+      world.send(R, say.puback(ID, 3))
+      expect(acknowledged(far)).toEqual([])
+      expect(world.sent()).toEqual([`PUBLISH 0401=new #3 q1${isDup ? ' dup' : ''}`])
+      world.send(R, say.puback(ID, 3))
+      expect(acknowledged(far)).toEqual(['3'])
+    }
+  })
+
   test('a sensor that connects anew gets again what it has not acknowledged', () => {
     const { world, far } = knowing()
     far.sessionPresent = true

@@ -159,6 +159,28 @@ describe('another gateway', () => {
     expect(world.dialled).toHaveLength(2)
   })
 
+  test('a sleeper that comes back from it: CONNACK waits for the cluster, so that what it publishes next is not refused', () => {
+    const { world, far } = connected(V4)
+    world.send(R, say.register('up', 7), say.disconnect(60))
+    world.sent()
+    far.close()
+    world.advance(30_000)
+    far.script = (packet) => (packet.type === PacketType.CONNECT ? undefined : 'usual')
+    world.send(R, say.connect('valve', { clean: false }))
+    expect(world.sent()).toEqual([])
+    far.send(far.accept(0))
+    world.run()
+    expect(world.sent()).toEqual(['CONNACK'])
+    world.send(R, say.publish(0x401, 'one', 1, 5))
+    expect(world.sent()).toEqual(['PUBACK 0401 #5'])
+    far.script = () => undefined
+    world.send(R, say.disconnect(60))
+    far.close()
+    world.send(R, say.connect('valve', { clean: false }))
+    world.advance(20_000)
+    expect(world.sent()).toEqual(['DISCONNECT', 'CONNACK rc1'])
+  })
+
   test('a sleeper whose will the cluster would publish is dialled again once, and not when it is taken at once', () => {
     const { world, far } = connected({}, { will: true })
     world.send(R, say.disconnect(600))

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { PacketType } from '../../../src/mqtt/packets.ts'
+import { NO_PROPERTIES } from '../../../src/mqtt/properties.ts'
 import { say } from '../../gateway/harness.ts'
 import { response } from '../pair.ts'
+import { SENSORS } from './options.ts'
 import { connected, R } from './sensor-world.ts'
 
 const ID = 0x401
@@ -112,6 +114,32 @@ describe('what a sensor publishes', () => {
       }
       expect(far.of(PacketType.PUBLISH)).toEqual(['5', '6'])
       expect(world.codes().filter((text) => text.startsWith('upstream-limited'))).toHaveLength(1)
+    }
+  })
+
+  test('QoS 2 where the cluster closes the stream after it, or grants subscriptions QoS 1: as QoS 1, for all sensors, told once', () => {
+    for (const learns of ['close', 'suback'] as const) {
+      const { world, far } = connected({ targets: { ...SENSORS.targets, version: 4 } })
+      far.sessionPresent = true
+      far.script = (packet) => {
+        if (packet.type === PacketType.PUBLISH && packet.qos === 2) return 'close'
+        if (packet.type !== PacketType.SUBSCRIBE) return 'usual'
+        return { type: PacketType.SUBACK, packetId: packet.packetId, reasonCodes: [1], properties: NO_PROPERTIES }
+      }
+      world.send(R, say.register('up/a', 7), say.subscribe(learns === 'suback' ? 'down' : 'down/1', learns === 'suback' ? 2 : 1))
+      world.sent()
+      world.send(R, say.publish(ID, 'two', 2, 5))
+      world.advance(20_000)
+      expect(world.sent()).toEqual(['PUBREC #5'])
+      world.send(R, say.pubrel(5), say.publish(ID, 'next', 2, 6))
+      expect(world.sent()).toEqual(['PUBCOMP #5', 'PUBREC #6'])
+      expect(world.dialled).toHaveLength(learns === 'suback' ? 1 : 3)
+      expect(world.codes().filter((text) => text.startsWith('upstream-limited'))).toHaveLength(1)
+      expect(world.codes().filter((text) => text.startsWith('message-dropped'))).toEqual([])
+      // Another sensor needs not find it out.
+      const S = '10.0.0.2:1'
+      world.send(S, say.connect('other', { clean: false }), say.register('up/a', 7), say.publish(ID, 'two', 2, 5))
+      expect(world.sent(S)).toEqual(['CONNACK', 'REGACK 0401 #7', 'PUBREC #5'])
     }
   })
 

@@ -1,0 +1,45 @@
+import { PacketType, type PublishResponse } from '../mqtt/packets.ts'
+import type { QoS } from '../mqtt/publish.ts'
+import type { LinkHost } from './link-host.ts'
+import { type OutboundOwner, type OutgoingMessage, responseOf } from './outbound.ts'
+import type { UpstreamLink } from './upstream-link.ts'
+
+/** What comes of the messages of one link. */
+export class OutboundEvents implements OutboundOwner {
+  readonly #link: UpstreamLink
+  readonly #host: LinkHost
+
+  constructor(link: UpstreamLink, host: LinkHost) {
+    this.#link = link
+    this.#host = host
+  }
+
+  answer(type: PublishResponse['type'], packetId: number, reasonCode: number): void {
+    this.#link.answer(responseOf(type, packetId, reasonCode))
+  }
+
+  givenUp({ message, givenQos }: OutgoingMessage, reason: string): void {
+    this.#link.dropped(`message on ${message.topic} with QoS ${givenQos} is given up: ${reason}`)
+  }
+
+  releases(packetId: number): void {
+    if (this.#link.isUp) this.#link.write(responseOf(PacketType.PUBREL, packetId))
+  }
+
+  takes(qos: QoS): void {
+    const known = this.#link.stream?.known
+    if (known === undefined || known.maximumQos === qos) return
+    known.maximumQos = qos
+    if (qos < 2) this.limited(`takes messages with QoS ${qos} at most`)
+  }
+
+  limited(what: string): void {
+    this.#host.notices.limited(this.#link, 'upstream-limited', what)
+  }
+
+  holds(refusals: number, reason: string): number {
+    this.#link.status.lastError = `a message waits: ${reason}`
+    this.limited(`messages wait, ${reason}`)
+    return this.#host.backoff(this.#link, refusals - 1)
+  }
+}
