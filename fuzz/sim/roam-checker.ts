@@ -5,6 +5,7 @@ import type { RoamSite } from './roam-site.ts'
 const MARGIN_MS = 5000
 /** In which a datagram may still be under way. */
 const LATE_MS = 5000
+const MINUTE = 60_000
 /** Without a fault for so long, everything is as if there had been none. */
 const CALM_MS = 10 * 60_000
 
@@ -39,7 +40,10 @@ export class RoamChecker {
 
   /** Somebody who was there all the time is told to leave. */
   disconnected(node: RoamNode): void {
-    const { now } = this.#site.schedule
+    const { schedule, setup } = this.#site
+    const { now } = schedule
+    // Pings that are lost make it lost; and 3.1.1 does not say why a stream ends: two gateways may take one for theirs for a while.
+    if (setup.lossy || (setup.version === 4 && now < node.movedAt + CALM_MS)) return
     if (!node.mayBeUnknown && now > node.saidAt + LATE_MS)
       this.tell(`${node.id} is disconnected although it was there all the time`)
   }
@@ -47,7 +51,8 @@ export class RoamChecker {
   /** The cluster publishes the will of a sensor. */
   willOf(node: RoamNode): void {
     const { now } = this.#site.schedule
-    const quietSince = node.isGone ? Number.NEGATIVE_INFINITY : node.lastHeard
-    if (this.isCalm && now - quietSince < 60_000) this.tell(`the will of ${node.id} is published although it is there`)
+    // Nobody can know that one is at the other gateway before it has said so there.
+    const isThere = !node.isGone && !node.mayBeUnknown && now - node.lastHeard < MINUTE
+    if (this.isCalm && isThere) this.tell(`the will of ${node.id} is published although it is there`)
   }
 }

@@ -24,6 +24,8 @@ export class RoamNode {
   mayBeUnknown = true
   /** What it said last of its own will: late copies of it are under way. */
   saidAt = 0
+  /** When it came to where it is. */
+  movedAt = Number.NEGATIVE_INFINITY
   /** It sleeps for so long at a time; 0: not at all. */
   sleepSeconds = 0
   lastHeard = 0
@@ -168,6 +170,7 @@ export class RoamNode {
 
   /** It hears the other gateway from now on. */
   roam(): void {
+    this.movedAt = this.#site.schedule.now
     this.mayBeUnknown = true
     this.sensor.isAway = true
     this.area = this.area === 'a' ? 'b' : 'a'

@@ -173,6 +173,11 @@ export class Targets {
   get isOpen(): boolean {
     return this.all.every((known) => known.isOpen)
   }
+
+  /** None can be reached, and now is not the time to see whether one is back. */
+  isAway(now: Instant): boolean {
+    return this.isOpen && this.choose(now) === undefined
+  }
 }
 
 export const versionName = (version: ProtocolVersion): string => (version === 5 ? '5.0' : version === 4 ? '3.1.1' : '3.1')

@@ -176,7 +176,7 @@ export class SensorSession implements UpstreamLinkOwner {
       this.#goOn(now, link, will)
       return
     }
-    const refusal = begins && !this.#forgetSubscriptions() ? ReasonCode.QUOTA_EXCEEDED : this.#refusal(isRestored)
+    const refusal = begins && !this.#forgetSubscriptions() ? ReasonCode.QUOTA_EXCEEDED : this.#refusal(now, isRestored)
     if (refusal !== undefined) {
       this.#refuse(now, refusal)
       return
@@ -198,7 +198,7 @@ export class SensorSession implements UpstreamLinkOwner {
     this.#uplinked.restart(upstream.outbound)
     upstream.unpark(now)
     if (upstream.isUp) link.answer(connack(0, true))
-    else if (this.#host.targets.isOpen) this.#refuse(now, ReasonCode.SERVER_UNAVAILABLE)
+    else if (this.#host.targets.isAway(now)) this.#refuse(now, ReasonCode.SERVER_UNAVAILABLE)
     else this.#expectStream(now)
   }
 
@@ -208,10 +208,10 @@ export class SensorSession implements UpstreamLinkOwner {
     this.#arm()
   }
 
-  #refusal(isRestored: boolean): number | undefined {
+  #refusal(now: Instant, isRestored: boolean): number | undefined {
     if (isRestored) return undefined
     const { targets, memory, notice, sessionBytes } = this.#host
-    if (targets.isOpen) return ReasonCode.SERVER_UNAVAILABLE
+    if (targets.isAway(now)) return ReasonCode.SERVER_UNAVAILABLE
     const over = memory.refusal(undefined, sessionBytes)
     if (over === undefined) return undefined
     notice({ code: 'limit-reached', level: 'warn', client: this.key, ...over })
