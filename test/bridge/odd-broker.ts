@@ -73,7 +73,11 @@ export class OddBroker {
     const acknowledged = (message: IPublishPacket, reasonCode: number): void => {
       open--
       if (reasonCode < 0x80) this.taken.push(String(message.payload))
-      send({ cmd: message.qos === 2 && this.manners.maximumQos === 2 ? 'pubrec' : 'puback', messageId: message.messageId!, reasonCode } as Packet)
+      send({
+        cmd: message.qos === 2 && this.manners.maximumQos === 2 ? 'pubrec' : 'puback',
+        messageId: message.messageId!,
+        reasonCode,
+      } as Packet)
     }
     const published = (message: IPublishPacket): void => {
       this.publishes++
@@ -107,7 +111,11 @@ export class OddBroker {
       else if (packet.cmd === 'pubrel') send({ cmd: 'pubcomp', messageId: packet.messageId! })
       else if (packet.cmd === 'subscribe') {
         for (const { topic } of packet.subscriptions) this.subscribed.add(topic)
-        send({ cmd: 'suback', messageId: packet.messageId!, granted: packet.subscriptions.map(({ qos }) => Math.min(qos, this.manners.maximumQos)) })
+        send({
+          cmd: 'suback',
+          messageId: packet.messageId!,
+          granted: packet.subscriptions.map(({ qos }) => Math.min(qos, this.manners.maximumQos)),
+        })
       } else if (packet.cmd === 'unsubscribe')
         send({ cmd: 'unsuback', messageId: packet.messageId!, granted: packet.unsubscriptions.map(() => 0) } as unknown as Packet)
       else if (packet.cmd === 'pingreq') send({ cmd: 'pingresp' })

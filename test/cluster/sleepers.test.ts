@@ -32,7 +32,13 @@ describeWithNats(`${COUNT} sensors that sleep, in front of a NATS cluster of thr
     const cluster = await NatsCluster.start({ nodes: 3, ackWaitSeconds: 30 })
     onTestFinished(() => cluster.stop())
     const ports = cluster.nodes.map(({ port }) => port)
-    const gateway = await RoostEnd.start(gatewayYaml(ports, ['round_robin: true', 'connect_timeout_seconds: 60']), '--max-sessions', '20000', '--t-retry', '5')
+    const gateway = await RoostEnd.start(
+      gatewayYaml(ports, ['round_robin: true', 'connect_timeout_seconds: 60']),
+      '--max-sessions',
+      '20000',
+      '--t-retry',
+      '5',
+    )
     onTestFinished(() => gateway.stop())
     const resident = (): number => residentBytes(gateway.process!.child.pid!)
     const publisher = await MqttJs.connect(ports[1]!, { clientId: 'publisher', protocolVersion: 4 })
