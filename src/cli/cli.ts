@@ -115,7 +115,9 @@ function addServeOptions(command: Command, { dataDir = DEFAULT_CONFIG.dataDir }:
   command.addOption(new FlagOption('--help-all', 'print this help with every option').helpGroup('Options:'))
   const withDefault = (option: Option): Option => (option.key === 'data_dir' ? { ...option, default: dataDir } : option)
   const isFirst = ({ key }: Option): boolean => FIRST_OPTIONS.includes(key)
-  const first = FIRST_OPTIONS.map((key) => flagOption(withDefault(options.find((option) => option.key === key)!)).helpGroup(FIRST_HEADING))
+  const first = FIRST_OPTIONS.map((key) =>
+    flagOption(withDefault(options.find((option) => option.key === key)!)).helpGroup(FIRST_HEADING),
+  )
   const others = options.filter((option) => !isFirst(option)).map((option) => flagOption(withDefault(option)).hideHelp())
   for (const flag of [...first, ...others]) command.addOption(flag)
   for (const key of fixedKeys) command.addOption(new FlagOption(`${flagOf(key)} <number>`).hideHelp())
