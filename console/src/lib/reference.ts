@@ -121,7 +121,7 @@ export const OPTIONS: Readonly<Record<string, readonly [group: number, about: st
   http_hosts: [5,"Further names by which the HTTP service is addressed, such as that of a proxy, where no login is needed. Names and addresses of this machine are known.",[]],
   http_certfile: [5,"Certificate of the HTTP service (PEM, with its chain), which makes it HTTPS.",null],
   http_keyfile: [5,"Private key of http_certfile (PEM).",null],
-  data_dir: [6,"Directory for sessions, queues, retained messages and topic ids, which survive a restart. Only one process can use it at a time.","roost-data"],
+  data_dir: [6,"Directory for sessions, queues, retained messages and topic ids, which survive a restart. Only one process can use it at a time. Where Roost is installed and this is not set, it is the one that systemd gives (StateDirectory), /var/lib/roost for root, and $XDG_STATE_HOME/roost or ~/.local/state/roost for other users.","roost-data"],
   memory: [6,"Keeps the state in memory only: faster, but nothing survives a restart. Cannot be combined with data_dir.",false],
   durability: [6,"When a message is acknowledged. fsync: once it is on the disk, so that a power cut loses nothing. process: once the operating system has it, which is faster, and survives a crash of the process but not of the machine.","fsync"],
   max_data_bytes: [6,"Maximum size of the state on the disk in bytes; 0 means no limit. Above it, whatever would need more room is refused (reason code 0x97, or congestion) until there is room again.",17179869184],
