@@ -32,12 +32,32 @@ const FULL_ONLY = [
   'test/cluster/sleepers.test.ts',
 ]
 
+/** Folders of tests without processes and files, but for their io/: state machines, codecs, tables. */
+const PURE = ['base', 'behaviours', 'broker', 'gateway', 'mqtt', 'mqttsn', 'presence', 'statements', 'trace', 'vectors']
+const SANS_IO = { include: PURE.map((folder) => `test/${folder}/**/*.test.ts`), exclude: ['test/*/io/**'] }
+const FUZZ = ['fuzz/**/*.test.ts']
+
 export default defineConfig({
   test: {
-    include: ['test/**/*.test.ts', 'fuzz/**/*.test.ts', 'crash/**/*.test.ts', 'examples/*.test.mjs'],
     exclude: ['dist/**', 'node_modules/**', ...FULL_ONLY, ...left],
     testTimeout: 20_000,
     // A browser on a busy machine takes more than the second that is usual.
     expect: { poll: { timeout: 10_000 } },
+    projects: [
+      // These only compute, so they take all processors, and first. Sans-I/O tests share nothing that a module could keep: without a process for
+      // each file they take half the time.
+      { extends: true, test: { name: 'sans-io', ...SANS_IO, isolate: false, maxWorkers: '100%', sequence: { groupOrder: 0 } } },
+      { extends: true, test: { name: 'fuzz', include: FUZZ, maxWorkers: '100%', sequence: { groupOrder: 0 } } },
+      // On two processors one at a time: they start processes, and some measure how long these take.
+      {
+        extends: true,
+        test: {
+          name: 'processes',
+          include: ['test/**/*.test.ts', 'crash/**/*.test.ts', 'examples/*.test.mjs'],
+          exclude: PURE.map((folder) => `test/${folder}/{*,!(io)/**/*}.test.ts`),
+          sequence: { groupOrder: 1 },
+        },
+      },
+    ],
   },
 })

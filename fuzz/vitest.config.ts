@@ -14,6 +14,8 @@ export default defineConfig({
     include: ['fuzz/*.test.ts'],
     exclude: ['fuzz/years.test.ts'],
     testTimeout: 600_000,
+    // They only compute.
+    maxWorkers: '100%',
     env: { FUZZ_SEED: seed, FUZZ_RUNS: factor, FUZZ_KEEP: '1', FUZZ_ONLY_RANDOM: '1' },
   },
 })

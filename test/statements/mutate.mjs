@@ -31,7 +31,7 @@ const copy = realpathSync(mkdtempSync(join(tmpdir(), 'roost-mutate-')))
 for (const name of COPIED) cpSync(join(ROOT, name), join(copy, name), { recursive: true })
 symlinkSync(join(ROOT, 'node_modules'), join(copy, 'node_modules'))
 process.chdir(copy)
-const vitest = await createVitest('test', { root: copy, watch: false, reporters: [{}] })
+const vitest = await createVitest('test', { root: copy, watch: false, reporters: [{}], isolate: true })
 
 /** The tests of these files whose titles have the pattern: all of them if there is none. */
 async function run(files, pattern = '') {

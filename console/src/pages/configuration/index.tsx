@@ -50,7 +50,7 @@ export function ConfigurationPage() {
   )
 }
 
-/** On a phone the groups are closed until they, or what is searched for, are asked for: all options are a hundred screens. */
+/** On a phone the groups are closed until they, or what is searched for, are asked for: there are many screens of options. */
 function Part({ section: { title, settings, isGroup }, isOpen }: { readonly section: Section; readonly isOpen: boolean }) {
   const changed = settings.filter(({ isStandard }) => !isStandard).length
   const list = (
