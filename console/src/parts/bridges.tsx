@@ -32,6 +32,7 @@ function BridgesCard({ connected, configured }: NonNullable<Overview['bridges']>
 function BridgeLine(bridge: Bridge) {
   const { name, state, since, target, client, version, waiting, oldest_seconds: oldest } = bridge
   const { sent, received, refused, dials, round_trip_ms: roundTrip, last_error: lastError } = bridge
+  const [word, more] = WORDS[state]
   return (
     <li class={`line bridge ${state === 'connecting' || state === 'ended' ? 'is-bad' : ''}`}>
       <span class="cut">
@@ -41,9 +42,10 @@ function BridgeLine(bridge: Bridge) {
         <span class="soft">{target}</span>
       </span>
       <span>
-        <b class="word">{WORDS[state]}</b>{' '}
+        <b class="word">{word}</b>{' '}
         <span class="soft">
           <For at={since} />
+          {more}
           {version !== undefined && state === 'connected' && `, MQTT ${version}`}
           {roundTrip !== undefined && `, round trip ${figures(roundTrip)} ms`}
           {`, ${plural(dials, 'attempt')} to connect`}
@@ -61,10 +63,10 @@ function BridgeLine(bridge: Bridge) {
   )
 }
 
-/** What a state means, where its name alone does not say it. */
-const WORDS: Readonly<Record<Bridge['state'], string>> = {
-  connected: 'connected',
-  connecting: 'not connected, is tried again',
-  idle: 'idle until messages wait',
-  ended: 'ended (start_type: once)',
+/** How a state is told, before and behind for how long it has been so. */
+const WORDS: Readonly<Record<Bridge['state'], readonly [word: string, more: string]>> = {
+  connected: ['connected', ''],
+  connecting: ['not connected', ', is tried again'],
+  idle: ['idle', ', until messages wait'],
+  ended: ['ended', ', was to connect once (start_type)'],
 }
