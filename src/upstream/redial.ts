@@ -1,6 +1,6 @@
 import type { Instant } from '../base/machine.ts'
 import { type Ending, isOwnFault } from './endings.ts'
-import { backoffMs, versionName } from './targets.ts'
+import { backoffMs } from './targets.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
 /** A stream that lasts less than this, in milliseconds, counts as a failure; a sensor may roam to and fro more slowly. */
@@ -64,6 +64,7 @@ export function afterMiss(now: Instant, stream: UpstreamStream, ending: Ending, 
   const isOther = isUnanswered && isAtOnce && known.closedBeforeConnack()
   known.failed(now, random)
   if (!isUnanswered) return { reason: ending.reason, wait: 0 }
-  const reason = `closed before CONNACK (MQTT ${versionName(stream.version)}): ${ending.reason}`
-  return { reason: isOther ? `${reason}; another version is tried` : reason, wait: 0 }
+  const reason = `closed before CONNACK: ${ending.reason}`
+  if (isOther) return { reason: `${reason}; another version is tried`, wait: 0 }
+  return { reason: known.target.tls === undefined ? `${reason} (or is this a port for TLS?)` : reason, wait: 0 }
 }

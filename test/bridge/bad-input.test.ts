@@ -1,12 +1,15 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAsync, type MqttClient } from 'mqtt'
-import { describe, test as plain } from 'vitest'
+import { describe, test as plain, vi } from 'vitest'
 import { Certificates } from '../interop/certificates.ts'
 import { bridgeYaml } from './bridge-yaml.ts'
 import { until } from './bridged-site.ts'
 import { RoostEnd } from './ends.ts'
 import { KIND, OddBroker } from './odd-broker.ts'
+
+// All of them start at the same time, each with a process of its own.
+vi.setConfig({ testTimeout: 120_000 })
 
 /** In which a bridge that fails dials at most five times: its backoff starts at a second. */
 const WATCHED_MS = 4000
@@ -130,8 +133,8 @@ describe.concurrent('a far side that refuses the bridge: one line, no loop, and 
     await roost.publish('waits')
     await roost.warned()
     await sleep(WATCHED_MS)
-    // One for each version that is tried.
-    expect(roost.warnings.length).toBeLessThanOrEqual(4)
+    // The second one says that another version is tried.
+    expect(roost.warnings.length).toBeLessThanOrEqual(2)
     for (const line of roost.warnings) expect(line).toMatch(/closed before CONNACK/)
     expect(far.dials).toBeLessThanOrEqual(MOST_DIALS)
     far.manners = KIND
@@ -174,10 +177,7 @@ describe.concurrent('a far side that does not take messages', () => {
     expect(roost.warnings).toEqual([])
   })
 
-  test('a quota that is used up: told once, asked with pauses, and nothing is lost', { timeout: 60_000 }, async ({
-    rig,
-    expect,
-  }) => {
+  test('a quota that is used up: told once, asked with pauses, and nothing is lost', async ({ rig, expect }) => {
     const far = await rig.odd({ publish: () => 0x97 })
     const roost = await rig.bridged(far)
     await roost.publishAll()
@@ -200,10 +200,7 @@ describe.concurrent('a far side that does not take messages', () => {
     expect(roost.warnings).toEqual([expect.stringMatching(/not authorized/i)])
   })
 
-  test('it closes behind one message: that one is given up with a line, and the others pass', { timeout: 60_000 }, async ({
-    rig,
-    expect,
-  }) => {
+  test('it closes behind one message: that one is given up with a line, and the others pass', async ({ rig, expect }) => {
     const far = await rig.odd({ publish: ({ payload }) => (String(payload) === 'm3' ? 'close' : 0) })
     const roost = await rig.bridged(far, 'restart_timeout: 1 5')
     await roost.publishAll()
@@ -212,10 +209,7 @@ describe.concurrent('a far side that does not take messages', () => {
     expect(roost.warnings.filter((line) => /given up/.test(line))).toHaveLength(1)
   })
 
-  test('it acknowledges each message and closes: all arrive, and it is not dialled without a pause', { timeout: 60_000 }, async ({
-    rig,
-    expect,
-  }) => {
+  test('it acknowledges each message and closes: all arrive, and it is not dialled without a pause', async ({ rig, expect }) => {
     const far = await rig.odd({ publish: () => 'acknowledge and close' })
     const roost = await rig.bridged(far, 'restart_timeout: 1 5')
     await roost.publishAll()

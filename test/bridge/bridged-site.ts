@@ -274,7 +274,7 @@ function backwards(messages: readonly (Placed & { readonly place: number })[]): 
 }
 
 /** Waits for a condition; false if it does not come true in time. */
-export async function until(condition: () => boolean, ms = 20_000): Promise<boolean> {
+export async function until(condition: () => boolean, ms = 60_000): Promise<boolean> {
   for (const end = Date.now() + ms; !condition(); await sleep(10)) if (Date.now() > end) return false
   return true
 }

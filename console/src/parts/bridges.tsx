@@ -5,7 +5,7 @@ import type { Overview } from '../lib/overview.ts'
 import { clientHref } from '../lib/route.ts'
 import { duration } from '../lib/time.ts'
 import { Card, Failed, Loading } from './basics.tsx'
-import { Time } from './time.tsx'
+import { For } from './time.tsx'
 
 type Bridge = Answer<'GET /api/v1/bridges'>['bridges'][number]
 
@@ -17,7 +17,7 @@ export function Bridges({ totals }: { readonly totals: Overview }) {
 function BridgesCard({ connected, configured }: NonNullable<Overview['bridges']>) {
   const { value, error } = useLoaded('bridges', (signal) => call('GET /api/v1/bridges', { signal }), 5)
   return (
-    <Card title="Bridges" aside={`${count(connected)} of ${count(configured)} connected`}>
+    <Card title="Bridges" class="is-wide" aside={`${count(connected)} of ${count(configured)} connected`}>
       <Failed error={error} />
       {value === undefined && error === undefined && <Loading />}
       <ul class="lines">
@@ -32,8 +32,9 @@ function BridgesCard({ connected, configured }: NonNullable<Overview['bridges']>
 function BridgeLine(bridge: Bridge) {
   const { name, state, since, target, client, version, waiting, oldest_seconds: oldest } = bridge
   const { sent, received, refused, dials, round_trip_ms: roundTrip, last_error: lastError } = bridge
+  const [word, more] = WORDS[state]
   return (
-    <li class="line">
+    <li class={`line bridge ${state === 'connecting' || state === 'ended' ? 'is-bad' : ''}`}>
       <span class="cut">
         <a href={clientHref(client)}>
           <b>{name}</b>
@@ -41,12 +42,13 @@ function BridgeLine(bridge: Bridge) {
         <span class="soft">{target}</span>
       </span>
       <span>
-        <b class={`word ${state === 'connecting' ? 'is-bad' : ''}`}>{state}</b>{' '}
+        <b class="word">{word}</b>{' '}
         <span class="soft">
-          <Time at={since} isExact />
-          {version !== undefined && `, MQTT ${version}`}
+          <For at={since} />
+          {more}
+          {version !== undefined && state === 'connected' && `, MQTT ${version}`}
           {roundTrip !== undefined && `, round trip ${figures(roundTrip)} ms`}
-          {`, ${plural(dials, 'dial')}`}
+          {`, ${plural(dials, 'attempt')} to connect`}
         </span>
       </span>
       <span class="soft">
@@ -56,7 +58,15 @@ function BridgeLine(bridge: Bridge) {
         {`; ${count(sent)} out, ${count(received)} in`}
         {refused > 0 && `, ${count(refused)} refused`}
       </span>
-      {state !== 'connected' && lastError !== undefined && <span class="soft">{lastError}</span>}
+      {state !== 'connected' && lastError !== undefined && <span class="soft">last error: {lastError}</span>}
     </li>
   )
+}
+
+/** How a state is told, before and behind for how long it has been so. */
+const WORDS: Readonly<Record<Bridge['state'], readonly [word: string, more: string]>> = {
+  connected: ['connected', ''],
+  connecting: ['not connected', ', is tried again'],
+  idle: ['idle', ', until messages wait'],
+  ended: ['ended', ', was to connect once (start_type)'],
 }

@@ -140,7 +140,8 @@ class Attempt implements Stream {
     if (this.#isOver) return
     this.#isOver = true
     this.#end()
-    this.#host.closed(this.#connection, inWords(error))
+    const isHandshake = this.#target.tls !== undefined && error.message === 'read ECONNRESET'
+    this.#host.closed(this.#connection, isHandshake ? `${error.message} (is this a port for TLS?)` : inWords(error))
   }
 }
 
