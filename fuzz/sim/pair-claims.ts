@@ -10,6 +10,8 @@ export interface PairMessage {
   acknowledged: boolean
   /** The far server was made to forget the session of the bridge, which then cannot know what had arrived there. */
   inDoubt: boolean
+  /** The session of the bridge at the near server was made to end, and what waited in it for the far one with it. */
+  isStranded: boolean
   /** The other server had no room for it, and it was sent again behind others. */
   late: boolean
 }
@@ -51,7 +53,7 @@ export class PairClaims {
     return receiver
   }
 
-  publish(publisher: string, side: Side, topic: PairTopic, qos: 0 | 1 | 2): PairMessage {
+  publish(publisher: string, side: Side, topic: PairTopic, qos: 0 | 1 | 2, isStranded = false): PairMessage {
     const number = this.#count++
     const one = {
       number,
@@ -60,7 +62,8 @@ export class PairClaims {
       topic,
       qos,
       acknowledged: false,
-      inDoubt: this.#isForgotten,
+      inDoubt: this.#isForgotten || isStranded,
+      isStranded,
       late: false,
     }
     this.published.set(one.text, one)
@@ -80,6 +83,14 @@ export class PairClaims {
     this.#keepInDoubt()
   }
 
+  /** The session of the bridge at the near server is gone. The next one begins a session at the far side as well. */
+  end(): void {
+    this.forget()
+    for (const one of this.published.values()) one.isStranded = true
+    // What is retained goes over once more, and no deletions.
+    for (const { far } of KEPT_TOPICS) this.keptLate.add(far)
+  }
+
   /** It has all of its subscriptions again. */
   remember(): void {
     this.#isForgotten = false
@@ -96,8 +107,8 @@ export class PairClaims {
     return crosses(one.topic, one.side) ? (Math.min(one.qos, one.topic.qos) as 0 | 1 | 2) : undefined
   }
 
-  /** What was acknowledged reaches everybody on both sides, or its drop was told. */
-  lost(): string[] {
+  /** What was acknowledged reaches everybody on both sides, or its drop was told. `isOwed`: to a side, by now. */
+  lost(isOwed: (one: PairMessage, side: Side) => boolean = () => true): string[] {
     return SIDES.flatMap((side) => {
       const missing = this.receivers
         .filter((receiver) => receiver.side === side)
@@ -105,7 +116,8 @@ export class PairClaims {
           const seen = new Set(got)
           return (
             [...this.published.values()]
-              .filter((one) => one.acknowledged && (this.qosAt(one, side) ?? 0) > 0 && !seen.has(one.text))
+              .filter((one) => one.acknowledged && (this.qosAt(one, side) ?? 0) > 0 && !seen.has(one.text) && isOwed(one, side))
+              .filter((one) => !(one.isStranded && one.side !== side))
               // From the far side: what waited in a session that was made to end, ended with it.
               .filter((one) => !(one.inDoubt && side === 'near' && one.side === 'far'))
               .map(({ text, topic, qos }) => `${id} never got "${text}" on ${topic[side]} with QoS ${qos}`)

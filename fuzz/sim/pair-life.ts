@@ -25,7 +25,11 @@ export class PairLife {
   finish(): string[] {
     const { site } = this
     site.settle()
+    // Before anything else is stored, which would remind a server of what waits for its store.
+    const found = [...site.pending.map((what) => `pending: ${what}`), ...site.lost().map((what) => `at least once: ${what}`)]
+    if (found.length > 0) return [...this.#wrong(), ...found]
     site.probe()
+    if (site.hasEnded) return this.#wrong()
     return [
       ...this.#wrong(),
       ...site.pending.map((what) => `pending: ${what}`),
@@ -35,9 +39,11 @@ export class PairLife {
   }
 
   #wrong(): string[] {
-    const { checker, claims } = this.site
+    const { checker, claims, servers } = this.site
+    for (const server of servers) server.look()
     return [
       ...checker.found.map((what) => `trunk: ${what}`),
+      ...servers.flatMap(({ found }) => found).map((what) => `each server: ${what}`),
       ...claims.repeated().map((what) => `once: ${what}`),
       ...claims.disordered().map((what) => `in order: ${what}`),
     ]

@@ -1,6 +1,8 @@
 import type { Notice } from '../../src/base/notice.ts'
+import { ReasonCode } from '../../src/mqtt/reason-codes.ts'
 import type { ServerOptions } from '../../src/server.ts'
 import { dropsTold } from './drops-told.ts'
+import { ServerChecker, type Watched } from './pair-checkers.ts'
 import { type Kept, PairClaims, type PairMessage, type PairReceiver } from './pair-claims.ts'
 import { KEPT_TOPICS, PAIR_TOPICS, type PairSetup, type PairStep, PLAIN_PAIR, SIDES, type Side } from './pair-step.ts'
 import { Schedule } from './schedule.ts'
@@ -28,7 +30,8 @@ export const LOCAL_ID = 'bridge-local'
 export const REMOTE_ID = 'bridge-remote'
 
 /** An application with a lasting session, which comes back by itself. */
-class App {
+class App implements Watched {
+  readonly id: string
   readonly tcp: TcpClient
   readonly receiver: PairReceiver
   readonly #site: PairSite
@@ -41,6 +44,7 @@ class App {
     this.#side = side
     const world = site.worlds[side]
     const id = `${side}${index}`
+    this.id = id
     this.receiver = site.claims.receiver(id, side, index === 0 ? 2 : 1)
     this.tcp = world.addTcpClient({
       clientId: id,
@@ -77,7 +81,8 @@ class App {
   publish(topic: number, qos: 0 | 1 | 2): void {
     if (this.tcp.client.state !== 'connected') return
     const where = PAIR_TOPICS[topic]!
-    const one = this.#site.claims.publish(this.receiver.id, this.#side, where, qos)
+    const isStranded = this.#side === 'near' && this.#site.isUnsubscribed
+    const one = this.#site.claims.publish(this.receiver.id, this.#side, where, qos, isStranded)
     this.#send(where[this.#side], one.text, qos, false, one)
   }
 
@@ -91,6 +96,10 @@ class App {
       const packetId = mqtt.publish(now, { topic, payload: bytes(text), qos, retain })
       if (qos > 0 && packetId !== undefined) this.#waiting.set(packetId, one)
     })
+  }
+
+  publishedAs(packetId: number): string | undefined {
+    return this.#waiting.get(packetId)?.text
   }
 
   leave(): void {
@@ -107,8 +116,11 @@ export class PairSite {
   readonly worlds: Readonly<Record<Side, World>>
   readonly trunk: Trunk
   readonly checker: TrunkChecker
+  readonly servers: readonly ServerChecker[]
   readonly apps: Readonly<Record<Side, readonly App[]>>
   #kept = 0
+  /** Of the bridge at the near server. */
+  readonly #subscriptions: number
 
   constructor(scarce: Partial<PairSetup>, nearOptions: (setup: PairSetup) => Partial<ServerOptions>) {
     const setup = { ...PLAIN_PAIR, ...scarce }
@@ -130,8 +142,13 @@ export class PairSite {
     this.checker = new TrunkChecker(this.claims, this.worlds)
     this.trunk.observers.push(this.checker)
     this.apps = { near: [0, 1].map((i) => new App(this, 'near', i)), far: [0, 1].map((i) => new App(this, 'far', i)) }
+    this.servers = SIDES.map((side) => new ServerChecker(side, this.worlds[side], this.claims, setup, this.apps[side]))
+    for (const [i, side] of SIDES.entries()) this.worlds[side].observers.push(this.servers[i]!)
+    // A lazy one subscribes at the far side when it connects for the first time.
+    if (setup.startType === 'lazy') this.claims.forget()
     for (const app of this.#everybody) app.tcp.connect()
     this.run(10 * SECOND)
+    this.#subscriptions = near.server.broker.sessions.get('mqtt', LOCAL_ID)!.subscriptions!.size
   }
 
   get #everybody(): readonly App[] {
@@ -162,6 +179,7 @@ export class PairSite {
     else if (step.do === 'heal') this.trunk.heal()
     else if (step.do === 'lose') this.trunk.loses = step
     else if (step.do === 'forget') this.#forget(step.unheard)
+    else if (step.do === 'end') this.#end()
     this.run(step.do === 'advance' ? step.ms : STEP_MS)
   }
 
@@ -203,6 +221,27 @@ export class PairSite {
     this.run(SECOND)
   }
 
+  /** An operator ends the session of the bridge here, as `DELETE /api/v1/clients/{id}` does. */
+  #end(): void {
+    const { near } = this.worlds
+    const session = near.server.broker.sessions.get('mqtt', LOCAL_ID)
+    // A session whose end finds no room in the store ends later.
+    if (session === undefined || near.store.refuse || near.store.stalled) return
+    this.claims.end()
+    near.run(() => {
+      const { broker } = near.server
+      const { now } = this.schedule
+      if (session.link !== undefined) broker.close(now, session.link, ReasonCode.ADMINISTRATIVE_ACTION)
+    })
+    near.run(() => near.server.broker.sessions.end(this.schedule.now, session))
+  }
+
+  /** The bridge has no session here, or not all of its subscriptions: what is published does not wait for it. */
+  get isUnsubscribed(): boolean {
+    const size = this.worlds.near.server.broker.sessions.get('mqtt', LOCAL_ID)?.subscriptions?.size ?? 0
+    return size < this.#subscriptions
+  }
+
   /** Faults end, and everything that is owed gets the time that it may take. */
   settle(): void {
     this.trunk.heal()
@@ -211,24 +250,38 @@ export class PairSite {
       world.store.refuse = false
       world.store.delayMs = COMMIT_MS
       this.#unstall(world)
-      world.store.commit()
-      world.wakeStore()
     }
-    for (let round = 0; round < ROUNDS && (round === 0 || this.pending.length > 0 || this.claims.lost().length > 0); round++)
+    for (let round = 0; round < ROUNDS && (round === 0 || this.pending.length > 0 || this.lost().length > 0); round++)
       this.run(ROUND_MS)
   }
 
-  /** Whatever has happened, the bridge is there again: a message of each side gets to the other. */
+  /** Whatever has happened, the bridge is there again: a message of each side gets to the other. One that is lazy connects for the first. */
   probe(): void {
     this.claims.remember()
-    for (const side of SIDES) this.apps[side][0]!.publish(PROBED, 1)
+    for (const side of SIDES) {
+      this.apps[side][0]!.publish(PROBED, 1)
+      this.run(10 * SECOND)
+    }
     this.run(MINUTE)
+  }
+
+  /** It was to connect once, and has lost its connection: nothing goes over any more. */
+  get hasEnded(): boolean {
+    return this.worlds.near.server.bridges!.all[0]!.state === 'ended'
+  }
+
+  /** What is owed and has not come. What waits at the far side for a lazy bridge comes when that has something to send itself. */
+  lost(): string[] {
+    const { startType } = this.setup
+    return this.claims.lost((one, side) => one.side === side || (startType !== 'lazy' && !this.hasEnded))
   }
 
   /** What is under way although nothing stands in its way any more. */
   get pending(): string[] {
+    const unanswered = this.#everybody.filter(({ tcp }) => !tcp.client.idle).map(({ id }) => `${id} waits for an acknowledgement`)
+    if (this.hasEnded) return unanswered
     return [
-      ...this.#everybody.flatMap(({ tcp, receiver }) => (tcp.client.idle ? [] : [`${receiver.id} waits for an acknowledgement`])),
+      ...unanswered,
       ...SIDES.flatMap((side) =>
         [...this.worlds[side].server.broker.sessions].flatMap(({ key, inflight }) =>
           inflight === undefined || inflight.size === 0 ? [] : [`${side} ${key} has ${inflight.size} messages in flight`],

@@ -50,7 +50,7 @@ export interface PairSetup {
   readonly window: number
   readonly notifies: boolean
   readonly maxQueuedMessages: number
-  readonly startType: 'automatic' | 'lazy'
+  readonly startType: 'automatic' | 'lazy' | 'once'
 }
 
 export const PLAIN_PAIR: PairSetup = {
@@ -82,6 +82,8 @@ export type PairStep =
   | ({ readonly do: 'lose' } & TrunkPacket)
   /** Somebody connects to the far server with the client id of the bridge and a clean session. `unheard`: the CONNACK that says so is lost. */
   | { readonly do: 'forget'; readonly unheard?: boolean }
+  /** An operator ends the session that the bridge has at the near server. */
+  | { readonly do: 'end' }
   | { readonly do: 'crash'; readonly side: Side; readonly survivors: number; readonly torn: boolean }
   | { readonly do: 'restart' | 'stall' | 'unstall' | 'fill' | 'empty'; readonly side: Side }
   | { readonly do: 'slow'; readonly side: Side; readonly ms: number }
@@ -122,6 +124,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
       type: fc.constantFrom('CONNACK', 'SUBSCRIBE', 'SUBACK', 'PUBLISH', 'PUBACK', 'PUBREC', 'PUBREL', 'PUBREL', 'PUBCOMP'),
     }),
   },
+  { weight: 1, arbitrary: of('end') },
   { weight: 2, arbitrary: of('break', { side, app }) },
   { weight: 1, arbitrary: of('stall', { side }) },
   { weight: 2, arbitrary: of('unstall', { side }) },
@@ -144,6 +147,7 @@ export const pairSetups = (): fc.Arbitrary<Partial<PairSetup>> =>
         window: fc.constantFrom(1, 3, 100),
         notifies: fc.constant(true),
         maxQueuedMessages: fc.constantFrom(5, 30),
+        startType: fc.constantFrom<PairSetup['startType']>('automatic', 'automatic', 'lazy', 'lazy', 'once'),
       },
       { requiredKeys: [] },
     ),

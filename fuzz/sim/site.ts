@@ -261,8 +261,6 @@ export class Site {
     world.store.refuse = false
     world.store.delayMs = COMMIT_MS
     this.#unstall()
-    world.store.commit()
-    world.wakeStore()
   }
 
   #unstall(): void {

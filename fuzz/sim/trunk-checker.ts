@@ -48,6 +48,8 @@ export class TrunkChecker implements TrunkObserver {
   /** Packet ids of messages of a session that the far server has lost, which the near one may still take new messages for copies of. */
   readonly #receipts = new Set<number>()
   #version = 5
+  /** The last CONNECT had Clean Start. */
+  #isClean = false
 
   constructor(claims: PairClaims, worlds: Readonly<Record<Side, World>>) {
     this.#claims = claims
@@ -83,6 +85,7 @@ export class TrunkChecker implements TrunkObserver {
     switch (packet.type) {
       case PacketType.CONNECT:
         this.#version = packet.protocolVersion
+        this.#isClean = packet.cleanStart
         this.#ways.down.window = packet.properties.receiveMaximum ?? Number.POSITIVE_INFINITY
         break
       case PacketType.CONNACK:
@@ -114,7 +117,8 @@ export class TrunkChecker implements TrunkObserver {
   #connected(reasonCode: number, sessionPresent: boolean, receiveMaximum: number | undefined): void {
     if (reasonCode !== 0) return
     this.#ways.up.window = this.#version === 5 ? (receiveMaximum ?? Number.POSITIVE_INFINITY) : WINDOW_OF_311
-    if (sessionPresent || this.#version === 3) return
+    // CONNACK of 3.1 does not say whether there is a session.
+    if (sessionPresent || (this.#version === 3 && !this.#isClean)) return
     for (const { open } of Object.values(this.#ways)) open.clear()
     this.#receipts.clear()
   }

@@ -465,9 +465,9 @@ export class World {
     }
   }
 
-  /** The store goes on after a stall. */
+  /** The store goes on after a stall: what is on its way becomes durable. Nobody is told of room that has come meanwhile. */
   wakeStore(): void {
-    this.input({ kind: 'durable' })
+    this.run(() => {})
   }
 
   note(what: string, where: string, bytes: Uint8Array): void {

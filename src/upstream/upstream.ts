@@ -209,7 +209,8 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     if (stream === undefined) return
     const { output } = this.#parts
     if (stream.state === 'up' && goodbye !== undefined) {
-      link.writeAll(now, output)
+      // Not over a stream that only makes the session clean: the next one begins with all of it.
+      if (link.session !== undefined) link.writeAll(now, output)
       output.write(goodbye, stream)
       output.flush(stream)
     }

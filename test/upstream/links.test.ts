@@ -50,12 +50,14 @@ describe('CONNECT', () => {
   test('before 5.0 makes the session clean first, and lasting by a second one', () => {
     const link = near.open(owner, {}, { version: 4 })
     const will = { topic: 'state', payload: Buffer.from('0'), qos: 1 as const, retain: true, properties: NO_PROPERTIES }
+    near.subscribe(link, 1, { filter: 'a' })
     near.connect(link, { cleanStart: true, will })
     near.advance(0)
     expect(far.got.map((each) => (each.type === CONNECT ? [each.cleanStart, each.will?.topic] : each.type))).toEqual([
       [true, undefined],
       DISCONNECT,
       [false, 'state'],
+      PacketType.SUBSCRIBE,
     ])
     expect(owner.codes(CONNACK)).toEqual([0])
     expect(link.status).toMatchObject({ state: 'up', connects: 1 })

@@ -186,13 +186,13 @@ export class AcknowledgedIsDurable extends SiteChecker {
 
 // --- QoS 2, which is the same for both protocols
 
-function wrongPublish(session: SessionView | undefined, packetId: number): string {
+export function wrongPublish(session: SessionView | undefined, packetId: number): string {
   if (session?.received.has(packetId)) return `PUBLISH ${packetId} again after its PUBREC (MQTT-4.3.3-6)`
   return session?.sent.has(packetId) ? '' : `PUBLISH ${packetId} with QoS 2 before its record`
 }
 
-const wrongPubrel = (session: SessionView | undefined, packetId: number): string =>
+export const wrongPubrel = (session: SessionView | undefined, packetId: number): string =>
   session?.sent.has(packetId) && !session.received.has(packetId) ? `PUBREL ${packetId} before its record` : ''
 
-const wrongPubcomp = (session: SessionView | undefined, packetId: number): string =>
+export const wrongPubcomp = (session: SessionView | undefined, packetId: number): string =>
   session?.receipts.has(packetId) ? `PUBCOMP ${packetId} before its record` : ''

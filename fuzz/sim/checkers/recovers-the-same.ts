@@ -6,6 +6,7 @@ import { dropsTold } from '../drops-told.ts'
 import { BRIDGE } from '../station.ts'
 import { stateTopic, TOPICS } from '../step.ts'
 import { textOf } from '../texts.ts'
+import type { World } from '../world.ts'
 import { SiteChecker } from './checker.ts'
 
 /** What has to be there again, each thing as a line. */
@@ -21,15 +22,7 @@ export class RecoversTheSame extends SiteChecker {
 
   crashed(survived: Lsn, appended: Lsn, refused: boolean): void {
     // What the store has refused is in no record.
-    this.#before = survived === appended && !refused && !this.#isBehind() ? this.#kept() : undefined
-  }
-
-  /** A will or an end of a session is due and waits for room in the store: the next process finds room. */
-  #isBehind(): boolean {
-    const { server, schedule } = this.site.world
-    return [...server.broker.sessions].some(({ timers }) =>
-      timers.some(({ armed, deadline, owner }) => armed && owner.about !== 'grant' && deadline <= schedule.now),
-    )
+    this.#before = survived === appended && !refused && !isBehind(this.site.world) ? this.#kept() : undefined
   }
 
   /** A will that it publishes at once may find no room in a queue, in which what was in flight waits again. */
@@ -61,39 +54,17 @@ export class RecoversTheSame extends SiteChecker {
       kept.set(`sensor ${id}`, `${state} ${durationSeconds} ${sleepSeconds} ${cleanSession}, ids ${ids}`)
       kept.set(`will of ${id}`, will === undefined ? 'none' : textOf(will.payload))
       const session = broker.sessions.get('sn', id)
-      if (session !== undefined) kept.set(session.key, this.#lineOf(session))
+      if (session !== undefined) kept.set(session.key, sessionLine(session, (message) => this.#mayDiffer(message)))
     }
     for (const { id } of this.site.stations) {
       const session = broker.sessions.get('mqtt', id)
-      if (session !== undefined && session.expirySeconds > 0) kept.set(session.key, this.#lineOf(session))
+      if (session !== undefined && session.expirySeconds > 0) kept.set(session.key, sessionLine(session, (message) => this.#mayDiffer(message)))
     }
     for (const topic of TOPICS) {
       const message = broker.retained.get(topic)
       kept.set(`retained on ${topic}`, message === undefined || this.#hasExpired(message) ? '' : textOf(message.payload))
     }
     return kept
-  }
-
-  /** The session without what belongs to its conversation. */
-  #lineOf(session: Session): string {
-    const { subscriptions, inflight, receipts, expirySeconds } = session
-    const filters = [...(subscriptions?.values() ?? [])].map(
-      ({ filter, qos, noLocal, retainAsPublished }) => `${filter} ${qos} ${noLocal} ${retainAsPublished}`,
-    )
-    const waiting: string[] = []
-    for (const entry of session.queued()) {
-      const message = messageOf(entry)
-      if (message.id !== 0 && qosOf(entry) > 0 && !this.#mayDiffer(message)) waiting.push(textOf(message.payload))
-    }
-    const exchanges: string[] = []
-    for (const { queued, packetId, released } of inflight?.values() ?? []) {
-      const counts = queued.message.id !== 0 && (queued.qos === 2 || !this.#mayDiffer(queued.message))
-      if (!released && counts) waiting.push(textOf(queued.message.payload))
-      // The id of QoS 1 has no record.
-      if (queued.qos === 2) exchanges.push(`${packetId}${released ? ' released' : ''}`)
-    }
-    const parts = [filters, waiting, exchanges, receipts?.packetIds ?? []]
-    return `expiry ${expirySeconds}, subscribed to, waiting, under way, received: ${parts.map((part) => `[${part.sort()}]`).join(' ')}`
   }
 
   /** It may leave, or it is what a new process says itself: that a bridge is lost. */
@@ -106,3 +77,31 @@ export class RecoversTheSame extends SiteChecker {
     return expiresAt !== undefined && expiresAt <= this.site.world.schedule.now
   }
 }
+
+/** A session without what belongs to its conversation, and without messages of QoS 1 that may leave or come at any moment. */
+export function sessionLine(session: Session, mayDiffer: (message: Publish) => boolean = () => false): string {
+  const { subscriptions, inflight, receipts, expirySeconds } = session
+  const filters = [...(subscriptions?.values() ?? [])].map(
+    ({ filter, qos, noLocal, retainAsPublished }) => `${filter} ${qos} ${noLocal} ${retainAsPublished}`,
+  )
+  const waiting: string[] = []
+  for (const entry of session.queued()) {
+    const message = messageOf(entry)
+    if (message.id !== 0 && qosOf(entry) > 0 && !mayDiffer(message)) waiting.push(textOf(message.payload))
+  }
+  const exchanges: string[] = []
+  for (const { queued, packetId, released } of inflight?.values() ?? []) {
+    const counts = queued.message.id !== 0 && (queued.qos === 2 || !mayDiffer(queued.message))
+    if (!released && counts) waiting.push(textOf(queued.message.payload))
+    // The id of QoS 1 has no record.
+    if (queued.qos === 2) exchanges.push(`${packetId}${released ? ' released' : ''}`)
+  }
+  const parts = [filters, waiting, exchanges, receipts?.packetIds ?? []]
+  return `expiry ${expirySeconds}, subscribed to, waiting, under way, received: ${parts.map((part) => `[${part.sort()}]`).join(' ')}`
+}
+
+/** A will or an end of a session is due and waits for room in the store: the next process finds room. */
+export const isBehind = ({ server, schedule }: World): boolean =>
+  [...server.broker.sessions].some(({ timers }) =>
+    timers.some(({ armed, deadline, owner }) => armed && owner.about !== 'grant' && deadline <= schedule.now),
+  )
