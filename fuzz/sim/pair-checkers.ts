@@ -111,7 +111,8 @@ export class ServerChecker implements Observer {
   look(): void {
     const { sessions } = this.#world.server.broker
     for (const { id, tcp } of this.#apps)
-      if (tcp.client.state === 'connected' && sessions.get('mqtt', id) === undefined) this.#tell(`${id} is connected without a session`)
+      if (tcp.client.state === 'connected' && sessions.get('mqtt', id) === undefined)
+        this.#tell(`${id} is connected without a session`)
     // What is retained comes with a subscription; a process that begins anew finds in the queues what was in flight.
     const most = this.#setup.maxQueuedMessages + 2 * KEPT_TOPICS.length + (this.#hasCrashed ? this.#setup.window : 0)
     for (const { key, queueLength, queuedQos0 } of sessions)

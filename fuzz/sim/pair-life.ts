@@ -61,7 +61,7 @@ const TOPICS: readonly BridgeTopic[] = [
   { pattern: '#', direction: 'both', qos: 2, localPrefix: 'here/', remotePrefix: 'there/' },
 ]
 
-function bridgeOptions({ version, window, notifies, startType }: PairSetup): Partial<ServerOptions> {
+export function bridgeOptions({ version, window, notifies, startType }: PairSetup): Partial<ServerOptions> {
   const bridge: BridgeOptions = {
     name: 'far',
     topics: TOPICS,

@@ -179,7 +179,7 @@ export class PairSite {
     else if (step.do === 'heal') this.trunk.heal()
     else if (step.do === 'lose') this.trunk.loses = step
     else if (step.do === 'forget') this.#forget(step.unheard)
-    else if (step.do === 'end') this.#end()
+    else if (step.do === 'end') this.#end(step.away)
     this.run(step.do === 'advance' ? step.ms : STEP_MS)
   }
 
@@ -222,18 +222,28 @@ export class PairSite {
   }
 
   /** An operator ends the session of the bridge here, as `DELETE /api/v1/clients/{id}` does. */
-  #end(): void {
+  #end(away = false): void {
     const { near } = this.worlds
     const session = near.server.broker.sessions.get('mqtt', LOCAL_ID)
-    // A session whose end finds no room in the store ends later.
-    if (session === undefined || near.store.refuse || near.store.stalled) return
+    const isHindered = SIDES.some((side) => this.worlds[side].store.refuse || this.worlds[side].store.stalled)
+    if (session === undefined || isHindered || this.trunk.silent || this.trunk.refuses || this.setup.startType !== 'automatic')
+      return
     this.claims.end()
+    if (away) {
+      this.trunk.refuses = true
+      this.trunk.cut()
+    }
     near.run(() => {
       const { broker } = near.server
       const { now } = this.schedule
       if (session.link !== undefined) broker.close(now, session.link, ReasonCode.ADMINISTRATIVE_ACTION)
     })
     near.run(() => near.server.broker.sessions.end(this.schedule.now, session))
+    this.run(away ? 2 * SECOND : 0)
+    this.trunk.refuses = false
+    // A process that ends before the bridge has connected again forgets that it has to begin anew there.
+    const { bridges } = near.server
+    for (let left = 20; left > 0 && bridges!.all[0]!.state !== 'connected'; left--) this.run(5 * SECOND)
   }
 
   /** The bridge has no session here, or not all of its subscriptions: what is published does not wait for it. */

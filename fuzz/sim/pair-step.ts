@@ -82,8 +82,8 @@ export type PairStep =
   | ({ readonly do: 'lose' } & TrunkPacket)
   /** Somebody connects to the far server with the client id of the bridge and a clean session. `unheard`: the CONNACK that says so is lost. */
   | { readonly do: 'forget'; readonly unheard?: boolean }
-  /** An operator ends the session that the bridge has at the near server. */
-  | { readonly do: 'end' }
+  /** An operator ends the session that the bridge has at the near server. `away`: the far one cannot be reached until there is another. */
+  | { readonly do: 'end'; readonly away?: boolean }
   | { readonly do: 'crash'; readonly side: Side; readonly survivors: number; readonly torn: boolean }
   | { readonly do: 'restart' | 'stall' | 'unstall' | 'fill' | 'empty'; readonly side: Side }
   | { readonly do: 'slow'; readonly side: Side; readonly ms: number }
@@ -124,7 +124,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
       type: fc.constantFrom('CONNACK', 'SUBSCRIBE', 'SUBACK', 'PUBLISH', 'PUBACK', 'PUBREC', 'PUBREL', 'PUBREL', 'PUBCOMP'),
     }),
   },
-  { weight: 1, arbitrary: of('end') },
+  { weight: 2, arbitrary: of('end', { away: fc.constantFrom(true, true, false) }) },
   { weight: 2, arbitrary: of('break', { side, app }) },
   { weight: 1, arbitrary: of('stall', { side }) },
   { weight: 2, arbitrary: of('unstall', { side }) },

@@ -54,11 +54,19 @@ export class RecoversTheSame extends SiteChecker {
       kept.set(`sensor ${id}`, `${state} ${durationSeconds} ${sleepSeconds} ${cleanSession}, ids ${ids}`)
       kept.set(`will of ${id}`, will === undefined ? 'none' : textOf(will.payload))
       const session = broker.sessions.get('sn', id)
-      if (session !== undefined) kept.set(session.key, sessionLine(session, (message) => this.#mayDiffer(message)))
+      if (session !== undefined)
+        kept.set(
+          session.key,
+          sessionLine(session, (message) => this.#mayDiffer(message)),
+        )
     }
     for (const { id } of this.site.stations) {
       const session = broker.sessions.get('mqtt', id)
-      if (session !== undefined && session.expirySeconds > 0) kept.set(session.key, sessionLine(session, (message) => this.#mayDiffer(message)))
+      if (session !== undefined && session.expirySeconds > 0)
+        kept.set(
+          session.key,
+          sessionLine(session, (message) => this.#mayDiffer(message)),
+        )
     }
     for (const topic of TOPICS) {
       const message = broker.retained.get(topic)
