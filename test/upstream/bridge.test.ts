@@ -179,9 +179,7 @@ describe.each([5, 4] as const)('with MQTT version %i', (version) => {
 
 test('a far side that knows neither No Local nor the bridge bit: what goes out comes back once and goes no further', () => {
   const plain = bridge(['# both 2'], { notificationTopic: undefined })
-  const pair = new Pair([
-    { ...plain, targets: { ...plain.targets, version: 4 }, connect: { ...plain.connect, bridge: false } },
-  ])
+  const pair = new Pair([{ ...plain, targets: { ...plain.targets, version: 4 }, connect: { ...plain.connect, bridge: false } }])
   const [far, near] = [pair.far.client('f').subscribe('#'), pair.near.client('n').subscribe('#')]
   near.publish('a', '0', 0).publish('a', '1', 1).publish('a', '2', 2).publish('kept', 'k', 1, { retain: true })
   far.publish('b', '3', 2)
@@ -328,31 +326,34 @@ test('an operator disconnects the local session: it is opened again, and nothing
   expect(near.heard().sort()).toEqual(['a=1 q2', 'b=2 q2', 'c=3 q2'])
 })
 
-test.each([4, 5] as const)('an operator ends the local session: what is published then is no copy of what came before (MQTT %i)', (version) => {
-  const plain = bridge(['# out 2'])
-  const pair = new Pair([{ ...plain, targets: { ...plain.targets, version } }])
-  const far = pair.far.client('f').subscribe('#')
-  const near = pair.near.client('n')
-  const write = pair.write.bind(pair)
-  // PUBREC of the far side is lost, which then has a receipt under this packet id.
-  pair.write = (site, connection, bytes) => {
-    if (site !== pair.far || bytes[0]! >> 4 !== PacketType.PUBREC) return write(site, connection, bytes)
-    pair.isUp = false
-    pair.cut()
-  }
-  near.publish('a', '1', 2)
-  pair.write = write
-  const { broker } = pair.near.server
-  const session = broker.sessions.byKey('mqtt:bridge:head')!
-  broker.close(pair.now, session.link!, 0x98)
-  broker.sessions.end(pair.now, session)
-  // The next one is there before the far side can be reached again.
-  pair.advance(5000)
-  pair.up()
-  pair.advance(10_000)
-  near.publish('a', '2', 2)
-  expect(far.heard()).toEqual(['a=1 q2', 'a=2 q2'])
-})
+test.each([4, 5] as const)(
+  'an operator ends the local session: what is published then is no copy of what came before (MQTT %i)',
+  (version) => {
+    const plain = bridge(['# out 2'])
+    const pair = new Pair([{ ...plain, targets: { ...plain.targets, version } }])
+    const far = pair.far.client('f').subscribe('#')
+    const near = pair.near.client('n')
+    const write = pair.write.bind(pair)
+    // PUBREC of the far side is lost, which then has a receipt under this packet id.
+    pair.write = (site, connection, bytes) => {
+      if (site !== pair.far || bytes[0]! >> 4 !== PacketType.PUBREC) return write(site, connection, bytes)
+      pair.isUp = false
+      pair.cut()
+    }
+    near.publish('a', '1', 2)
+    pair.write = write
+    const { broker } = pair.near.server
+    const session = broker.sessions.byKey('mqtt:bridge:head')!
+    broker.close(pair.now, session.link!, 0x98)
+    broker.sessions.end(pair.now, session)
+    // The next one is there before the far side can be reached again.
+    pair.advance(5000)
+    pair.up()
+    pair.advance(10_000)
+    near.publish('a', '2', 2)
+    expect(far.heard()).toEqual(['a=1 q2', 'a=2 q2'])
+  },
+)
 
 test('local_cleansession: what waits is dropped with the connection', () => {
   const pair = new Pair([bridge(['# out 1'], { localCleanSession: true })])
