@@ -8,9 +8,10 @@ export type Foreign = ReadonlySet<object>
 
 /**
  * Counts everything that can be reached from `root`, private fields included: the entries of maps, sets and arrays (holes and `undefined` are none),
- * the objects behind fields, and the values of fields that are numbers. What only a closure or a weak map holds is not seen.
+ * the objects behind fields, and the values of fields that are numbers: of those alone that `isSum` says count something. What only a closure or a
+ * weak map holds is not seen.
  */
-export function census(root: object, foreign: Foreign): Census {
+export function census(root: object, foreign: Foreign, isSum: (field: string) => boolean = () => true): Census {
   const counts = new Map<string, number>()
   const inspected = new Inspected()
   const seen = new Set<object>(foreign)
@@ -23,7 +24,7 @@ export function census(root: object, foreign: Foreign): Census {
     waiting.push({ at, value })
   }
   const field = (at: string, value: unknown): void => {
-    if (typeof value === 'number') count(at, value)
+    if (typeof value === 'number') count(at, isSum(at) ? value : 0)
     else if (ArrayBuffer.isView(value)) count(at, occupied(value))
     else if (typeof value === 'object' && value !== null && !foreign.has(value)) count(at, sizeOf(value))
     meet(at, value)

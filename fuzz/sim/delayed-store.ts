@@ -24,6 +24,8 @@ export class DelayedStore implements Store {
   now: Instant = 0
   /** `append` gives 'full'. */
   refuse = false
+  /** The same for the packet ids of messages that leave, and for nothing else. */
+  refusesSent = false
   /** How often it did. */
   refusals = 0
   /** Bytes that may wait to become durable, as `GroupCommit.maxBufferedBytes`. */
@@ -66,7 +68,7 @@ export class DelayedStore implements Store {
   append(record: StoreRecord): Lsn | 'full' {
     const writer = new ByteWriter()
     writeRecord(writer, record)
-    if (this.refuse || this.#waitingBytes + writer.length > this.maxBytes) {
+    if (this.refuse || (this.refusesSent && record.type === 'sent') || this.#waitingBytes + writer.length > this.maxBytes) {
       this.refusals++
       return 'full'
     }

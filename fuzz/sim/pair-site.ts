@@ -118,6 +118,7 @@ export class PairSite {
   readonly checker: TrunkChecker
   readonly servers: readonly ServerChecker[]
   readonly apps: Readonly<Record<Side, readonly App[]>>
+  readonly stuck: string[] = []
   #kept = 0
   /** Of the bridge at the near server. */
   readonly #subscriptions: number
@@ -193,9 +194,15 @@ export class PairSite {
     else if (step.do === 'stall') world.store.stalled = true
     else if (step.do === 'unstall') this.#unstall(world)
     else if (step.do === 'fill') world.store.refuse = true
-    else if (step.do === 'empty') world.store.refuse = false
+    else if (step.do === 'fill-sent') world.store.refusesSent = true
+    else if (step.do === 'empty') this.#empty(world)
     else if (step.do === 'slow') world.store.delayMs = step.ms
     else if (step.do === 'pause') world.pause(step.ms)
+  }
+
+  #empty({ store }: World): void {
+    store.refuse = false
+    store.refusesSent = false
   }
 
   #unstall(world: World): void {
@@ -257,12 +264,28 @@ export class PairSite {
     this.trunk.heal()
     for (const side of SIDES) {
       const world = this.worlds[side]
-      world.store.refuse = false
+      this.#empty(world)
       world.store.delayMs = COMMIT_MS
       this.#unstall(world)
     }
+    this.run(10 * SECOND)
+    this.#noteStuck()
     for (let round = 0; round < ROUNDS && (round === 0 || this.pending.length > 0 || this.lost().length > 0); round++)
       this.run(ROUND_MS)
+  }
+
+  /** Who is connected, has nothing in flight, and is not sent what waits: the next PINGREQ would remind its server. */
+  #noteStuck(): void {
+    const { now } = this.schedule
+    for (const side of SIDES) {
+      const { server, runsAt } = this.worlds[side]
+      if (runsAt > now - 5 * SECOND) continue
+      for (const { id, tcp } of this.apps[side]) {
+        const { queueLength = 0, inflight } = server.broker.sessions.get('mqtt', id) ?? {}
+        if (tcp.client.state === 'connected' && queueLength > 0 && (inflight?.size ?? 0) === 0)
+          this.stuck.push(`${queueLength} messages wait for ${id}, and nothing is in their way`)
+      }
+    }
   }
 
   /** Whatever has happened, the bridge is there again: a message of each side gets to the other. One that is lazy connects for the first. */
@@ -289,8 +312,9 @@ export class PairSite {
   /** What is under way although nothing stands in its way any more. */
   get pending(): string[] {
     const unanswered = this.#everybody.filter(({ tcp }) => !tcp.client.idle).map(({ id }) => `${id} waits for an acknowledgement`)
-    if (this.hasEnded) return unanswered
+    if (this.hasEnded) return [...this.stuck, ...unanswered]
     return [
+      ...this.stuck,
       ...unanswered,
       ...SIDES.flatMap((side) =>
         [...this.worlds[side].server.broker.sessions].flatMap(({ key, inflight }) =>

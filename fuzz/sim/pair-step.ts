@@ -86,6 +86,8 @@ export type PairStep =
   | { readonly do: 'end'; readonly away?: boolean }
   | { readonly do: 'crash'; readonly side: Side; readonly survivors: number; readonly torn: boolean }
   | { readonly do: 'restart' | 'stall' | 'unstall' | 'fill' | 'empty'; readonly side: Side }
+  /** The store has room for what comes, and none for the packet ids of what leaves. */
+  | { readonly do: 'fill-sent'; readonly side: Side }
   | { readonly do: 'slow'; readonly side: Side; readonly ms: number }
   | { readonly do: 'pause'; readonly side: Side; readonly ms: number }
   | { readonly do: 'advance'; readonly ms: number }
@@ -129,6 +131,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 1, arbitrary: of('stall', { side }) },
   { weight: 2, arbitrary: of('unstall', { side }) },
   { weight: 1, arbitrary: of('fill', { side }) },
+  { weight: 1, arbitrary: of('fill-sent', { side }) },
   { weight: 2, arbitrary: of('empty', { side }) },
   { weight: 1, arbitrary: of('slow', { side, ms: fc.constantFrom(3, 100, 2000) }) },
   { weight: 1, arbitrary: of('pause', { side, ms: fc.constantFrom(700, 5000, 60_000) }) },

@@ -243,7 +243,7 @@ export class Bridge implements UpstreamLinkOwner {
     this.#deliveries.forget()
     const wasWanted = this.#isWanted
     if (wasWanted) this.#goodbye(now)
-    this.remote.forget()
+    this.remote.restart()
     if (wasWanted) this.#connect(now, true)
   }
 
@@ -310,7 +310,6 @@ export class Bridge implements UpstreamLinkOwner {
         return
       case PacketType.SUBACK:
       case PacketType.UNSUBACK:
-        // The link says which subscriptions are refused, and asks for them again.
         this.#answeredRequest(this.#remoteRequests.answered(out))
     }
   }

@@ -177,6 +177,27 @@ describe.each([5, 4] as const)('with MQTT version %i', (version) => {
   })
 })
 
+test('a far side that knows neither No Local nor the bridge bit: what goes out comes back once and goes no further', () => {
+  const plain = bridge(['# both 2'], { notificationTopic: undefined })
+  const pair = new Pair([{ ...plain, targets: { ...plain.targets, version: 4 }, connect: { ...plain.connect, bridge: false } }])
+  const [far, near] = [pair.far.client('f').subscribe('#'), pair.near.client('n').subscribe('#')]
+  near.publish('a', '0', 0).publish('a', '1', 1).publish('a', '2', 2).publish('kept', 'k', 1, { retain: true })
+  far.publish('b', '3', 2)
+  pair.advance(600_000)
+  expect(far.heard()).toEqual(['a=0 q0', 'a=1 q1', 'a=2 q2', 'kept=k q1 retain', 'b=3 q2'])
+  // Its own, what the far side sends back (without RETAIN), and what is published there, once.
+  const heard = near.heard()
+  expect(heard.filter((each) => each.startsWith('a=2'))).toEqual(['a=2 q2', 'a=2 q2'])
+  expect(heard.filter((each) => each.startsWith('kept'))).toEqual(['kept=k q1 retain', 'kept=k q1'])
+  expect(heard.filter((each) => each.startsWith('b'))).toEqual(['b=3 q2'])
+  expect(heard).toHaveLength(9)
+  // Nothing of what came back replaces or deletes what is retained.
+  near.publish('kept', '', 1, { retain: true })
+  pair.advance(1000)
+  expect([pair.near, pair.far].map(({ server }) => server.broker.retained.get('kept'))).toEqual([undefined, undefined])
+  expect(pair.near.notices.filter(({ reason = '' }) => reason.includes('sends back'))).toHaveLength(1)
+})
+
 test('an ordinary client cannot take over the local session', () => {
   const pair = new Pair([bridge(['# both 1'])])
   const thief = pair.near.client('bridge:head', { cleanStart: false })
