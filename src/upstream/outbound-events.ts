@@ -1,5 +1,4 @@
 import { PacketType, type PublishResponse } from '../mqtt/packets.ts'
-import type { QoS } from '../mqtt/publish.ts'
 import type { LinkHost } from './link-host.ts'
 import { type OutboundOwner, type OutgoingMessage, responseOf } from './outbound.ts'
 import type { UpstreamLink } from './upstream-link.ts'
@@ -24,13 +23,6 @@ export class OutboundEvents implements OutboundOwner {
 
   releases(packetId: number): void {
     if (this.#link.isUp) this.#link.write(responseOf(PacketType.PUBREL, packetId))
-  }
-
-  takes(qos: QoS): void {
-    const known = this.#link.stream?.known
-    if (known === undefined || known.maximumQos === qos) return
-    known.maximumQos = qos
-    if (qos < 2) this.limited(`takes messages with QoS ${qos} at most`)
   }
 
   limited(what: string): void {

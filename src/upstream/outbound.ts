@@ -72,8 +72,6 @@ export interface OutboundOwner {
   givenUp(message: OutgoingMessage, reason: string): void
   /** PUBREL is to be written, if a stream is up; otherwise `resume` returns this packet id. */
   releases(packetId: number): void
-  /** It takes messages with this QoS at most, or does after all. */
-  takes(qos: QoS): void
   /** It does not do something that MQTT has. Also said when it was said before. */
   limited(what: string): void
   /** A message is held after so many refusals in a row: returns for how many milliseconds. */
@@ -101,8 +99,6 @@ export class Outbound {
   readonly #bytes: ByteCount
   /** Messages that the far side has to answer on this stream. */
   #unanswered = 0
-  /** PUBREC has come. */
-  #servesQos2 = false
   /** Nothing has been answered on this stream. */
   #isSilent = true
   /** Messages that are sent one by one, because the far side closed the stream after one of several. */
@@ -189,6 +185,7 @@ export class Outbound {
     const most = isCareful ? 1 : Math.min(window, stream.version === 5 ? stream.receiveMaximum : WINDOW_OF_311)
     for (let next = this.#queue.peek(); next !== undefined; next = this.#queue.peek()) {
       if (next.qos > 0 && (this.#unanswered >= most || stream.link.subscriptions.has(next.packetId))) return
+      if (next.qos === 2 && stream.link.awaitsQos(stream)) return
       this.#queue.shift()
       this.#write(now, stream, output, next)
     }
@@ -240,7 +237,6 @@ export class Outbound {
     if (reasonCode < 0x80) this.#quotas = 0
     if (type === PacketType.PUBREC && reasonCode < 0x80) {
       message.phase = 'received'
-      this.#servesQos2 = true
       this.#forgetContent(message)
       this.#owner.answer(type, packetId, 0)
       return undefined
@@ -382,16 +378,7 @@ export class Outbound {
     const [first] = sent
     if (first === undefined) return 'nothing'
     if (sent.length > 1) this.#oneByOne = sent.length
-    else if (++first.closes === CLOSES_MAX && first.qos === 2 && !this.#servesQos2) {
-      // NATS 2.9 does not serve QoS 2, and does that. If the message is to blame, the stream is closed after QoS 1 as well.
-      first.qos = 1
-      first.closes = 0
-      this.#owner.takes(1)
-    } else if (first.closes === CLOSES_MAX) {
-      if (first.givenQos === 2) {
-        first.qos = 2
-        this.#owner.takes(2)
-      }
+    else if (++first.closes === CLOSES_MAX) {
       if (this.#oneByOne > 0) this.#oneByOne--
       this.givenUpInARow++
       this.#giveUp(first, `it closed the connection ${CLOSES_MAX} times after it`)

@@ -38,8 +38,8 @@ interface Wanted {
 export interface Answered {
   readonly forOwner: Suback | Unsuback | undefined
   readonly refused: readonly (readonly [filter: string, reasonCode: number])[]
-  /** A filter was granted QoS 1 in place of 2. */
-  readonly isLowered?: boolean | undefined
+  /** The QoS that was granted where 2 was asked for. */
+  readonly grantedFor2?: number | undefined
 }
 
 /** Topic filters in one SUBSCRIBE of the link itself: AWS IoT Core takes no more. */
@@ -107,6 +107,17 @@ export class Subscriptions {
     this.#request(packet, false)
   }
 
+  /** Makes a request of the link itself, whose answer the owner does not get. */
+  ask(packet: Subscribe | Unsubscribe): void {
+    this.#request(packet, true)
+  }
+
+  /** Takes back requests of the link itself. */
+  withdraw(filter: string): void {
+    if (this.#requests.length === 0) return
+    this.#requests = this.#requests.filter(({ packet, isRenewal }) => !isRenewal || !filtersOf(packet).includes(filter))
+  }
+
   #request(packet: Subscribe | Unsubscribe, isRenewal: boolean): void {
     this.#requests.push({ packet, wireId: 0, sentAt: 0, spared: [], isRenewal })
   }
@@ -142,7 +153,8 @@ export class Subscriptions {
     const at = this.#requests.findIndex(({ wireId, packet }) => wireId === answer.packetId && packet.type === of)
     if (at < 0) return undefined
     const [{ packet, spared, isRenewal }] = this.#requests.splice(at, 1) as [Request]
-    if (packet.type === PacketType.UNSUBSCRIBE) return { forOwner: { ...answer, packetId: packet.packetId }, refused: [] }
+    if (packet.type === PacketType.UNSUBSCRIBE)
+      return { forOwner: isRenewal ? undefined : { ...answer, packetId: packet.packetId }, refused: [] }
     const told = [...answer.reasonCodes]
     const reasonCodes = packet.subscriptions.map((_, i) => spared[i] ?? told.shift() ?? ReasonCode.UNSPECIFIED_ERROR)
     const refused = packet.subscriptions.flatMap(({ filter }, i) =>
@@ -156,8 +168,9 @@ export class Subscriptions {
         this.#refused.set(filter, { request, properties: packet.properties, mayPass: MAY_PASS.has(code) })
     }
     this.#refusals = refused.some(([, code]) => MAY_PASS.has(code)) ? this.#refusals + 1 : 0
-    const isLowered = packet.subscriptions.some(({ qos }, i) => qos === 2 && reasonCodes[i] === 1)
-    return { forOwner: isRenewal ? undefined : { ...answer, packetId: packet.packetId, reasonCodes }, refused, isLowered }
+    const grantedFor2 = packet.subscriptions.findIndex(({ qos }, i) => qos === 2 && reasonCodes[i]! < 0x80)
+    const forOwner = isRenewal ? undefined : { ...answer, packetId: packet.packetId, reasonCodes }
+    return { forOwner, refused, grantedFor2: reasonCodes[grantedFor2] }
   }
 
   /** Whether its owner unsubscribes from it, and the far side has not answered that. */

@@ -66,8 +66,10 @@ export class KnownTarget {
   retryAt: Instant = Number.NEGATIVE_INFINITY
   /** Attempts under way. */
   dialling = 0
-  /** Of messages, as far as is known: lower than 2 where it was found out that QoS 2 is not served. */
+  /** Of messages: lower than 2 where it was found out that QoS 2 is not served. */
   maximumQos: QoS = 2
+  /** Whether that need not be found out any more. */
+  isQosKnown = false
   /** What was last said of it where it has many links. */
   toldAs: 'up' | 'down' | undefined = undefined
 

@@ -18,11 +18,13 @@ import type { StreamOutput } from '../mqtt/stream-output.ts'
 import type { SessionKey } from '../store/store.ts'
 import { connectFor, isBrief, needsPurge } from './connect-packet.ts'
 import { GOODBYE } from './endings.ts'
+import { freeId } from './free-id.ts'
 import { Inbound } from './inbound.ts'
 import { type LinkHost, newStatus, type UpstreamStatus } from './link-host.ts'
 import type { UpstreamLinkOwner, UpstreamLinkSettings } from './link-owner.ts'
 import { Outbound, OutgoingMessage, responseOf } from './outbound.ts'
 import { OutboundEvents } from './outbound-events.ts'
+import { learnQos, QOS_FILTER, QOS_REQUESTS } from './qos-question.ts'
 import { type Answered, Subscriptions } from './subscriptions.ts'
 import type { Targets } from './targets.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
@@ -101,7 +103,7 @@ export class UpstreamLink implements Link {
   readonly #events: OutboundEvents
   /** For the owner, besides what is in `inbound`. */
   readonly #answers = new Fifo<Packet>()
-  /** For the far side, besides messages. */
+  /** For the far side. */
   readonly #control = new Fifo<Packet>()
   #listening = true
   /** The first CONNACK with success has come since the owner's CONNECT. */
@@ -113,7 +115,8 @@ export class UpstreamLink implements Link {
   /** Client id that the far side has assigned. */
   #assignedId: string | undefined = undefined
   #refusedWith = 0
-  #requestId = 0
+  /** The last packet id of its own (`freeId`). */
+  ownId = 0
   #isPausing = false
 
   constructor(
@@ -155,8 +158,8 @@ export class UpstreamLink implements Link {
   }
 
   get state(): 'open' | 'held' | 'verifying' {
-    if (!this.#isAccepted) return 'verifying'
     const { stream, outbound, settings } = this
+    if (!this.#isAccepted) return 'verifying'
     return stream?.state === 'up' && !stream.congested && outbound.queued < settings.window ? 'open' : 'held'
   }
 
@@ -388,6 +391,9 @@ export class UpstreamLink implements Link {
 
   /** The stream is gone. */
   streamLost(now: Instant, reason: string): void {
+    // It may be the question that it does not like.
+    if (this.stream?.asksForQos) this.stream.known.isQosKnown = true
+    this.subscriptions.withdraw(QOS_FILTER)
     this.stream = undefined
     if (reason !== '') this.status.lastError = reason
     const dropped = this.outbound.lost()
@@ -426,8 +432,7 @@ export class UpstreamLink implements Link {
       case PacketType.UNSUBACK: {
         const answered = this.subscriptions.answered(packet)
         if (answered === undefined) {
-          const what = `${packetTypeName(packet.type)} for a packet id that no request has: ignored`
-          this.#host.notices.limited(this, 'upstream-limited', what)
+          this.#events.limited(`${packetTypeName(packet.type)} for a packet id that no request has: ignored`)
           return undefined
         }
         this.#subscribed(now, answered)
@@ -442,20 +447,31 @@ export class UpstreamLink implements Link {
     }
   }
 
-  #subscribed(now: Instant, { refused, forOwner, isLowered }: Answered): void {
-    // Before 5.0 nothing else says so. NATS closes the stream after a PUBLISH with QoS 2.
-    if (isLowered && this.stream !== undefined && this.stream.version < 5) this.#events.takes(1)
+  #subscribed(now: Instant, answered: Answered): void {
+    const { refused, forOwner } = answered
+    const qos = this.stream === undefined || this.settings.ofSensor === undefined ? undefined : learnQos(this.stream, answered)
+    if (qos !== undefined) this.#events.limited(`takes messages with QoS ${qos} at most`)
     for (const [filter, code] of refused)
       this.#host.notices.limited(this, 'upstream-refused', `subscription to ${filter}: ${reasonCodeName(code)}`)
     this.subscriptions.postpone((refusals) => now + this.#host.backoff(this, refusals - 1))
     if (forOwner !== undefined) this.answer(forOwner)
   }
 
+  /** True if a message with QoS 2 has to wait until it is known whether the far side serves that. */
+  awaitsQos(stream: UpstreamStream): boolean {
+    if (this.settings.ofSensor === undefined || stream.version === 5 || stream.known.isQosKnown) return false
+    if (stream.asksForQos) return true
+    stream.asksForQos = true
+    for (const request of QOS_REQUESTS) this.subscriptions.ask(request)
+    this.#host.markDirty(this)
+    return true
+  }
+
   #responded(now: Instant, packet: PublishResponse): void {
     const wrong = this.outbound.answered(now, packet)
     if (wrong === undefined) this.#host.markDirty(this)
     // Not with the packet id: each would be a reason of its own.
-    else this.#host.notices.limited(this, 'upstream-limited', `${packetTypeName(packet.type)} for a packet id ${wrong}: ignored`)
+    else this.#events.limited(`${packetTypeName(packet.type)} for a packet id ${wrong}: ignored`)
   }
 
   /** Writes what there is for the far side. */
@@ -465,7 +481,7 @@ export class UpstreamLink implements Link {
     for (let packet = this.#control.shift(); packet !== undefined; packet = this.#control.shift()) output.write(packet, stream)
     subscriptions.askAgain(now)
     if (subscriptions.hasUnsent) {
-      const { send, done } = subscriptions.unsent(now, stream.features, () => this.#freeId())
+      const { send, done } = subscriptions.unsent(now, stream.features, () => freeId(this))
       for (const request of send) output.write(request, stream)
       for (const answered of done) this.#subscribed(now, answered)
     }
@@ -476,13 +492,6 @@ export class UpstreamLink implements Link {
       this.#isPausing = false
       this.#host.markReady(this)
     }
-  }
-
-  /** A packet id for a request: from the end, because owners count theirs from 1. */
-  #freeId(): number {
-    do this.#requestId = this.#requestId <= 1 ? 0xffff : this.#requestId - 1
-    while (this.outbound.has(this.#requestId) || this.subscriptions.has(this.#requestId))
-    return this.#requestId
   }
 }
 

@@ -38,6 +38,8 @@ export class UpstreamStream {
   features: SubscriptionFeatures = {}
   aliases: TopicAliases | undefined = undefined
   outgoingAliases: TopicAliases | undefined = undefined
+  /** A subscription with QoS 2 was asked for, to see what is granted. */
+  asksForQos = false
   /** The socket accepts no bytes for now. */
   congested = false
   /** The socket is not read: too much waits for the owner of the link. */

@@ -5,6 +5,7 @@ import { NO_PROPERTIES } from '../../mqtt/properties.ts'
 import { Publish } from '../../mqtt/publish.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import { GOODBYE } from '../endings.ts'
+import { freeId } from '../free-id.ts'
 import type { UpstreamLinkOwner } from '../link-owner.ts'
 import { responseOf } from '../outbound.ts'
 import type { Upstream } from '../upstream.ts'
@@ -111,11 +112,4 @@ export class Farewell implements UpstreamLinkOwner {
     this.#upstream.remove(this.#link)
     this.#over()
   }
-}
-
-/** The sensor counts its message ids from 1. */
-function freeId(link: UpstreamLink): number {
-  let id = 0xffff
-  while (link.outbound.has(id) || link.subscriptions.has(id)) id--
-  return id
 }
