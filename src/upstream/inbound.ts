@@ -34,12 +34,14 @@ interface Exchange {
   answer: PublishResponse | undefined
   /** What the owner has, or will get; undefined from its answer on. */
   message: Publish | undefined
+  /** Its topic, under which the owner may not keep it. */
+  readonly topic: string
   /** The far side does not know it under this packet id any more: the owner completes it, and nobody is told. */
   isLost: boolean
 }
 
 const exchangeOf = (phase: Exchange['phase'], qos: QoS, stream: number, message?: Publish): Exchange => ({
-  ...{ phase, qos, stream, answer: undefined, message, isLost: false },
+  ...{ phase, qos, stream, answer: undefined, message, topic: message?.topic ?? '', isLost: false },
 })
 
 /** What is held for an owner that sleeps. */
@@ -167,9 +169,11 @@ export class Inbound {
    * Whether a message is the one that is held under its packet id. NATS counts packet ids anew on each stream, also where the session
    * goes on: then another message comes under the id of one that is not acknowledged.
    */
-  #isAgain({ stream, message: held }: Exchange, message: Publish): boolean {
+  #isAgain({ stream, message: held, topic }: Exchange, message: Publish): boolean {
     if (stream === this.#stream || held === undefined) return true
-    const isLike = message.dup && held.topic === message.topic && held.payloadLength === message.payloadLength
+    // With QoS 2 a copy that lacks DUP must not become a second message.
+    const isRepeated = message.dup || message.qos === 2
+    const isLike = isRepeated && topic === message.topic && held.payloadLength === message.payloadLength
     if (!isLike || !held.owned) return isLike
     const { payload } = message
     return held.payload.every((byte, i) => byte === payload[i])
