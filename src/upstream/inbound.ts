@@ -342,12 +342,12 @@ export class Inbound {
   }
 
   /**
-   * What the far side had to say again over this stream is through. What the owner has answered and has not come again was
-   * completed by another client in the same session.
+   * What the far side had to say again over this stream is through. A message with QoS 2 that the owner has received and that has
+   * not come again was completed by another client in the same session; the owner would wait for its PUBREL for ever.
    */
   endBacklog(): void {
     for (const [packetId, exchange] of [...this.#exchanges])
-      if (exchange.answer !== undefined && exchange.stream !== this.#stream) this.#lost(packetId, exchange)
+      if (exchange.answer?.type === PacketType.PUBREC && exchange.stream !== this.#stream) this.#lost(packetId, exchange)
   }
 
   /** Forgets everything: the owner begins anew. */
