@@ -273,10 +273,14 @@ export class Inbound {
     if (type === PacketType.PUBREC && reasonCode < 0x80) this.#releaseLost(packetId, exchange)
     else {
       this.#delete(packetId)
-      const behind = this.#behind ?? []
-      this.#behind = undefined
-      for (const message of behind) this.message(message)
+      this.#deliverBehind()
     }
+  }
+
+  #deliverBehind(): void {
+    const behind = this.#behind ?? []
+    this.#behind = undefined
+    for (const message of behind) this.message(message)
   }
 
   #releaseLost(packetId: number, exchange: Exchange): void {
@@ -319,6 +323,35 @@ export class Inbound {
       this.#delete(each.packetId)
       return false
     })
+  }
+
+  /**
+   * The owner begins a conversation. What the far side has not sent over the stream that is up is forgotten: another client may have
+   * completed it in the same session, and what is still owed comes again.
+   */
+  forgetEarlier(isUp: boolean): void {
+    for (const [packetId, { stream }] of this.#exchanges) if (!isUp || stream !== this.#stream) this.#delete(packetId)
+    this.#releases.filter(({ packetId }) => this.#exchanges.has(packetId))
+    this.#waiting.filter((each) => {
+      const isOwed = this.#exchanges.has(each.packetId) || (each.type === PacketType.PUBLISH && each.qos === 0)
+      if (!isOwed && each.type === PacketType.PUBLISH) this.#weigh(-each.weight)
+      return isOwed
+    })
+    this.#deliverBehind()
+  }
+
+  /** Whether the owner has something under this packet id that the far side knows of. */
+  knows(packetId: number): boolean {
+    return this.#exchanges.has(packetId)
+  }
+
+  /**
+   * What the far side had to say again over this stream is through. A message with QoS 2 that the owner has received and that has
+   * not come again was completed by another client in the same session; the owner would wait for its PUBREL for ever.
+   */
+  endBacklog(): void {
+    for (const [packetId, exchange] of [...this.#exchanges])
+      if (exchange.answer?.type === PacketType.PUBREC && exchange.stream !== this.#stream) this.#lost(packetId, exchange)
   }
 
   /** Forgets everything: the owner begins anew. */

@@ -31,7 +31,7 @@ const scaled = (kills: Kills, few: Kills): Kills => {
 
 async function site({ onTestFinished }: TestContext, cluster: Cluster, upstream: readonly string[] = []): Promise<UpstreamSite> {
   onTestFinished(() => cluster.stop())
-  const options = { gateways: 2, sensors: isFull ? 20 : 8, seed: SEED, roams: 0.1, sleepMs: isFull ? 500 : 200, drainMs: 60_000 }
+  const options = { gateways: 2, sensors: isFull ? 20 : 8, seed: SEED, roams: 0.4, sleepMs: isFull ? 500 : 200, drainMs: 60_000 }
   const started = await UpstreamSite.start({ cluster, ...options, upstream })
   onTestFinished(() => started.stop())
   return started

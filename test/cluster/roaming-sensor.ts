@@ -81,8 +81,9 @@ export class RoamingSensor {
     const { will } = habits
     const options = { clientId: habits.clientId, cleanSession: false, keepAliveSeconds: 600, ...PATIENCE }
     this.#client = new SnClient(will === undefined ? options : { ...options, will })
-    socket.on('message', (bytes) => {
-      if (!this.isAway) this.#act((now) => this.#client.handleDatagram(now, bytes))
+    socket.on('message', (bytes, { port }) => {
+      // It has left the others behind, and hears nothing of them.
+      if (!this.isAway && port === this.#field.snPorts[this.at]) this.#act((now) => this.#client.handleDatagram(now, bytes))
     })
     this.#timer = setInterval(() => this.#act((now) => this.#tick(now)), TICK_MS)
   }

@@ -37,8 +37,9 @@ export class Handed {
     if (this.#open?.size === 0) this.#open = undefined
   }
 
-  /** A new conversation with the sensor begins. */
-  restart(): void {
+  /** A new conversation with the sensor begins. What the cluster does not know is left to it, which may send it again. */
+  restart(isKnown: (packetId: number) => boolean): void {
+    for (const packetId of this.#open?.keys() ?? []) if (!isKnown(packetId)) this.#open?.delete(packetId)
     this.#again = this.#open === undefined ? undefined : [...this.#open.keys()]
   }
 

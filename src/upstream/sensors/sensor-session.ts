@@ -138,6 +138,8 @@ export class SensorSession implements UpstreamLinkOwner {
    */
   #streamLost(upstream: UpstreamLink, lastedMs: number): void {
     if (this.#listening || this.#early !== undefined) return
+    // It comes again over the next stream, unless another gateway has delivered it.
+    upstream.inbound.forgetWaiting()
     const hasWill = this.willFor(this.#will, upstream.status.version as ProtocolVersion) !== undefined
     if (!hasWill || lastedMs < LASTING_MS) upstream.parked = true
   }
@@ -194,7 +196,8 @@ export class SensorSession implements UpstreamLinkOwner {
     this.setWill(now, will)
     const { upstream, isAccepted } = this
     if (upstream === undefined || !isAccepted) return
-    this.#handed.restart()
+    upstream.inbound.forgetEarlier(upstream.isUp)
+    this.#handed.restart((packetId) => upstream.inbound.knows(packetId))
     this.#uplinked.restart(upstream.outbound)
     upstream.unpark(now)
     if (upstream.isUp) link.answer(connack(0, true))
@@ -469,6 +472,7 @@ export class SensorSession implements UpstreamLinkOwner {
     if (this.#quietAt !== undefined && now >= this.#quietAt) {
       this.#quietAt = undefined
       this.#mayHaveMore = false
+      if (this.upstream?.isUp === true) this.upstream.inbound.endBacklog()
       if (this.link !== undefined) this.#host.markReady(this.link)
     }
     if (this.#parkAt !== undefined && now >= this.#parkAt) this.#park(now)

@@ -107,6 +107,22 @@ describe('what a sensor gets', () => {
     }
   })
 
+  test('what another gateway may have completed since is not handed out again: the cluster says what is owed', () => {
+    for (const qos of [1, 2] as const) {
+      const { world, far } = knowing()
+      far.sessionPresent = true
+      far.publish('down', 'one', qos, 3)
+      expect(world.sent()).toEqual([`PUBLISH 0401=one #3 q${qos}`])
+      far.close()
+      world.send(R, say.connect('valve', { clean: false }))
+      world.advance(5_000)
+      expect(world.sent()).toEqual(['CONNACK'])
+      far.publish('down', 'two', qos, 4)
+      world.send(R, say.regack(ID, Number(/^REGISTER 0401=down #(\d+)$/.exec(world.sent().join())?.[1])))
+      expect(world.sent()).toEqual([`PUBLISH 0401=two #4 q${qos}`])
+    }
+  })
+
   test('a sensor that connects anew gets again what it has not acknowledged', () => {
     const { world, far } = knowing()
     far.sessionPresent = true
