@@ -12,8 +12,11 @@ const CALM_MS = 10 * 60_000
 /** Looks at what sensors are told while it happens. */
 export class RoamChecker {
   readonly found: string[] = []
-  /** The last fault. */
+  /** The last fault, and the last one that takes longer than a gateway to come back. */
   faultAt = Number.NEGATIVE_INFINITY
+  longFaultAt = Number.NEGATIVE_INFINITY
+  /** Dials that the steps explain. */
+  dials = 0
   readonly #site: RoamSite
 
   constructor(site: RoamSite) {
@@ -21,8 +24,14 @@ export class RoamChecker {
   }
 
   get isCalm(): boolean {
-    const { site } = { site: this.#site }
-    return site.isSound && site.schedule.now >= this.faultAt + CALM_MS
+    const { isSound, schedule } = this.#site
+    return isSound && schedule.now >= this.faultAt + CALM_MS
+  }
+
+  /** There were no more dials than the steps explain, as long as nothing has gone wrong. */
+  get isAtPeace(): boolean {
+    const { trunks, setup } = this.#site
+    return this.faultAt !== Number.NEGATIVE_INFINITY || setup.lossy || trunks.a.dials + trunks.b.dials <= this.dials
   }
 
   tell(what: string): void {
@@ -53,6 +62,7 @@ export class RoamChecker {
     const { now } = this.#site.schedule
     // Nobody can know that one is at the other gateway before it has said so there.
     const isThere = !node.isGone && !node.mayBeUnknown && now - node.lastHeard < MINUTE
-    if (this.isCalm && isThere) this.tell(`the will of ${node.id} is published although it is there`)
+    const isExplained = !this.#site.isSound || now < this.longFaultAt + CALM_MS
+    if (!isExplained && isThere) this.tell(`the will of ${node.id} is published although it is there`)
   }
 }

@@ -6,6 +6,10 @@ import { bytes, textOf } from './texts.ts'
 import type { Sensor } from './world.ts'
 
 const KEEP_ALIVE_SECONDS = 120
+/** One for its stream, one for a new will. */
+const DIALS_PER_CONNECT = 2
+/** Of somebody awake with 3.1.1: until the gateway that it has left gives up. */
+const DIALS_PER_MOVE = 8
 /** After which it tries again when nobody answers, or it was refused. */
 const RECONNECT_MS = 2000
 export const ROAM_WILLS = 'wills'
@@ -65,6 +69,7 @@ export class RoamNode {
 
   connect(): void {
     this.isGone = false
+    this.#site.checker.dials += DIALS_PER_CONNECT
     this.saidAt = this.#site.schedule.now
     this.#giveUp()
     this.sensor.act((sn, now) => sn.connect(now))
@@ -164,12 +169,14 @@ export class RoamNode {
 
   wake(): void {
     if (this.client.state !== 'asleep') return
+    if (this.#site.setup.sleepers === 'park') this.#site.checker.dials++
     this.#wokeAt = this.#site.schedule.now
     this.sensor.act((sn, now) => sn.wake(now))
   }
 
   /** It hears the other gateway from now on. */
   roam(): void {
+    if (this.client.state !== 'asleep') this.#site.checker.dials += DIALS_PER_MOVE
     this.movedAt = this.#site.schedule.now
     this.mayBeUnknown = true
     this.sensor.isAway = true
