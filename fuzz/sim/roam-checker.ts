@@ -51,8 +51,11 @@ export class RoamChecker {
   disconnected(node: RoamNode): void {
     const { schedule, setup } = this.#site
     const { now } = schedule
-    // Pings that are lost make it lost; and 3.1.1 does not say why a stream ends: two gateways may take one for theirs for a while.
-    if (setup.lossy || (setup.version === 4 && now < node.movedAt + CALM_MS)) return
+    // Pings that are lost make it lost.
+    if (setup.lossy) return
+    // The gateway that it has left may take it for its own, and dial: after a fault, and where 3.1.1 does not say why a stream ends.
+    const isSuspect = setup.version === 4 || !this.isCalm
+    if (isSuspect && now < node.movedAt + CALM_MS) return
     if (!node.mayBeUnknown && now > node.saidAt + LATE_MS)
       this.tell(`${node.id} is disconnected although it was there all the time`)
   }

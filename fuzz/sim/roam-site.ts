@@ -220,6 +220,8 @@ export class RoamSite {
   }
 
   #forget(node: RoamNode): void {
+    // A gateway at which it has not subscribed cannot do that for it (docs/configuration.md, In front of a cluster).
+    if (node.subscribedAt !== node.area || node.mayBeUnknown) return
     this.checker.faultAt = this.schedule.now
     this.checker.longFaultAt = this.schedule.now
     this.claims.forget(node.number)
@@ -268,6 +270,7 @@ export class RoamSite {
 
   /** Whatever has happened, every sensor is there again: a message of each gets to the applications, and one for it to the sensor. */
   probe(): void {
+    this.claims.remember()
     for (const node of this.nodes) {
       node.publish(0, 1)
       this.apps[0]!.send(node.number, 0, 1)
