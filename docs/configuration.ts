@@ -149,6 +149,9 @@ of sensors.
 Gateways between which sensors move need the same \`upstream\`, \`predefined_topics\` and \`sn_users\`, each its own
 \`gateway_id\`, and ranges of \`gateway_topic_ids\` that do not overlap. With the default, all ids, one gateway may take an id that a
 sensor has learnt at another for the topic that it has itself given this number, so the default is for one gateway.
+A gateway makes the subscriptions of a sensor again when the cluster has lost its session, but it knows only those that were
+made through it.
+
 After the range of a gateway was changed, its sensors register their topics again; do not give a gateway a range that another one
 has had while its sensors are still about.
 `

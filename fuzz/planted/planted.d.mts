@@ -14,4 +14,5 @@ export interface Bug {
   readonly planted: string
 }
 export function bugs(): readonly Bug[]
+export function livesOf(suite: string): string
 export function fileOf(suite: string): string

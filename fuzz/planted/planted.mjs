@@ -10,5 +10,8 @@ export const bugs = () =>
     ...bug,
   }))
 
+/** Where the lives of a suite are, below `fuzz/regressions/`. */
+export const livesOf = (suite) => (suite === 'roaming.test.ts' ? 'roaming/' : '')
+
 /** The test file of a suite. The soak over real sockets has none. */
 export const fileOf = (suite) => (suite.startsWith('test/') ? suite : `fuzz/${suite === 'model' ? 'model.test.ts' : suite}`)

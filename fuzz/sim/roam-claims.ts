@@ -35,6 +35,8 @@ export class RoamClaims {
   /** Drops that were told. */
   dropped = 0
   #count = 0
+  /** Sensors whose session is lost, and which may not be subscribed again. */
+  readonly #forgotten = new Set<number>()
 
   constructor(maximumQos: 1 | 2) {
     this.#maximumQos = maximumQos
@@ -49,14 +51,30 @@ export class RoamClaims {
   publish(publisher: string, way: 'up' | 'down', node: number, topic: string, qos: 0 | 1 | 2, at: number): RoamMessage {
     const number = this.#count++
     const text = `${publisher} ${number} ${topic}`
-    const one: RoamMessage = { number, text, topic, qos, node, way, at, acknowledgedAt: undefined, inDoubt: false }
+    const one: RoamMessage = {
+      number,
+      text,
+      topic,
+      qos,
+      node,
+      way,
+      at,
+      acknowledgedAt: undefined,
+      inDoubt: this.#forgotten.has(node),
+    }
     this.published.set(text, one)
     return one
   }
 
   /** The session of this sensor at the cluster is gone, with what waited in it. */
   forget(node: number): void {
+    this.#forgotten.add(node)
     for (const one of this.published.values()) if (one.node === node) one.inDoubt = true
+  }
+
+  /** They are. */
+  remember(): void {
+    this.#forgotten.clear()
   }
 
   isFor(receiver: RoamReceiver, one: RoamMessage): boolean {

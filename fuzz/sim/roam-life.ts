@@ -27,6 +27,7 @@ export class RoamLife {
       ...this.#wrong(),
       ...site.pending.map((what) => `pending: ${what}`),
       ...site.claims.lost().map((what) => `at least once: ${what}`),
+      ...(site.checker.isAtPeace ? [] : [`peace: ${site.dials} dials, where ${site.checker.dials} were to be expected`]),
       ...(dials > NODES ? [`peace: ${dials} dials although nothing happens`] : []),
     ]
   }

@@ -6,6 +6,8 @@ import { bytes, textOf } from './texts.ts'
 import type { Sensor } from './world.ts'
 
 const KEEP_ALIVE_SECONDS = 120
+/** Of somebody awake with 3.1.1: until the gateway that it has left gives up. */
+const DIALS_PER_MOVE = 8
 /** After which it tries again when nobody answers, or it was refused. */
 const RECONNECT_MS = 2000
 export const ROAM_WILLS = 'wills'
@@ -24,6 +26,8 @@ export class RoamNode {
   mayBeUnknown = true
   /** What it said last of its own will: late copies of it are under way. */
   saidAt = 0
+  /** Where it has subscribed, as long as it has not been elsewhere. */
+  subscribedAt: Area | undefined = undefined
   /** When it came to where it is. */
   movedAt = Number.NEGATIVE_INFINITY
   /** It sleeps for so long at a time; 0: not at all. */
@@ -63,8 +67,16 @@ export class RoamNode {
     return this.client.idle && (this.isGone || this.client.state === 'active' || this.client.state === 'asleep')
   }
 
+  /** A new will needs a stream of its own. */
+  get #dialsToConnect(): number {
+    const { wills, sleepers } = this.#site.setup
+    if (wills) return 2
+    return this.mayBeUnknown || sleepers === 'park' ? 1 : 0
+  }
+
   connect(): void {
     this.isGone = false
+    this.#site.checker.dials += this.#dialsToConnect
     this.saidAt = this.#site.schedule.now
     this.#giveUp()
     this.sensor.act((sn, now) => sn.connect(now))
@@ -85,6 +97,7 @@ export class RoamNode {
           break
         }
         this.#isSubscribed = true
+        this.subscribedAt = this.area
         this.receiver.since = Math.min(this.receiver.since, schedule.now)
         if (this.sleepSeconds > 0) this.#sleep()
         break
@@ -164,14 +177,17 @@ export class RoamNode {
 
   wake(): void {
     if (this.client.state !== 'asleep') return
+    if (this.#site.setup.sleepers === 'park') this.#site.checker.dials++
     this.#wokeAt = this.#site.schedule.now
     this.sensor.act((sn, now) => sn.wake(now))
   }
 
   /** It hears the other gateway from now on. */
   roam(): void {
+    if (this.client.state !== 'asleep' && this.#site.setup.version === 4) this.#site.checker.dials += DIALS_PER_MOVE
     this.movedAt = this.#site.schedule.now
     this.mayBeUnknown = true
+    this.subscribedAt = undefined
     this.sensor.isAway = true
     this.area = this.area === 'a' ? 'b' : 'a'
     this.sensor.isAway = false
@@ -187,6 +203,7 @@ export class RoamNode {
 
   leave(): void {
     this.isGone = true
+    this.mayBeUnknown = true
     this.saidAt = this.#site.schedule.now
     this.sleepSeconds = 0
     this.#giveUp()

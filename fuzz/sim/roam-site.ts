@@ -157,12 +157,16 @@ export class RoamSite {
     if ('node' in step) this.#takeNode(step, this.nodes[step.node]!)
     else if ('area' in step) this.#takeTrunk(step, this.trunks[step.area])
     else if ('place' in step) this.#takePlace(step, this.worlds[step.place])
-    else if (step.do === 'break') this.#fault(() => this.apps[0]!.tcp.breakStream())
+    else if (step.do === 'break') this.#fault(step, () => this.apps[0]!.tcp.breakStream())
     this.run(step.do === 'advance' ? step.ms : STEP_MS)
   }
 
-  #fault(what: () => void): void {
-    this.checker.faultAt = this.schedule.now
+  #fault(step: RoamStep, what: () => void): void {
+    const { now } = this.schedule
+    this.checker.faultAt = now
+    // A gateway that is killed, and a stream that breaks, are back before the cluster publishes a will.
+    const isShort = step.do === 'cut' || (step.do === 'crash' && step.place !== 'cluster')
+    if (!isShort) this.checker.longFaultAt = now
     what()
   }
 
@@ -178,7 +182,7 @@ export class RoamSite {
   }
 
   #takeTrunk(step: Extract<RoamStep, { area: Area }>, trunk: Trunk): void {
-    this.#fault(() => {
+    this.#fault(step, () => {
       if (step.do === 'cut') trunk.cut()
       else if (step.do === 'silence') trunk.silence()
       else if (step.do === 'refuse') trunk.refuses = true
@@ -187,7 +191,7 @@ export class RoamSite {
   }
 
   #takePlace(step: Extract<RoamStep, { place: Place }>, world: World): void {
-    this.#fault(() => {
+    this.#fault(step, () => {
       if (step.do === 'crash') this.#crash(step, world)
       else if (step.do === 'restart') this.#restart(step.place, world)
       else if (step.do === 'stall') world.store.stalled = true
@@ -216,7 +220,10 @@ export class RoamSite {
   }
 
   #forget(node: RoamNode): void {
+    // A gateway at which it has not subscribed cannot do that for it (docs/configuration.md, In front of a cluster).
+    if (node.subscribedAt !== node.area || node.mayBeUnknown) return
     this.checker.faultAt = this.schedule.now
+    this.checker.longFaultAt = this.schedule.now
     this.claims.forget(node.number)
     node.mayBeUnknown = true
     const usurper = this.worlds.cluster.addTcpClient({ clientId: node.id, version: 4, cleanStart: true }, 'unobserved')
@@ -250,16 +257,20 @@ export class RoamSite {
       this.run(ROUND_MS)
   }
 
+  get dials(): number {
+    return this.trunks.a.dials + this.trunks.b.dials
+  }
+
   /** Dials of both gateways in half an hour in which nothing happens: nobody fights for a session. */
   idleDials(): number {
-    const dials = (): number => this.trunks.a.dials + this.trunks.b.dials
-    const before = dials()
+    const before = this.dials
     this.run(30 * MINUTE)
-    return dials() - before
+    return this.dials - before
   }
 
   /** Whatever has happened, every sensor is there again: a message of each gets to the applications, and one for it to the sensor. */
   probe(): void {
+    this.claims.remember()
     for (const node of this.nodes) {
       node.publish(0, 1)
       this.apps[0]!.send(node.number, 0, 1)
