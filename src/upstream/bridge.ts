@@ -243,7 +243,7 @@ export class Bridge implements UpstreamLinkOwner {
     this.#deliveries.forget()
     const wasWanted = this.#isWanted
     if (wasWanted) this.#goodbye(now)
-    this.remote.restart()
+    this.remote.forget()
     if (wasWanted) this.#connect(now, true)
   }
 

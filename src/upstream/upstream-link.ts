@@ -214,12 +214,6 @@ export class UpstreamLink implements Link {
     this.#answers.clear()
   }
 
-  /** As `forget`, and the session at the far side is not to be continued. */
-  restart(): void {
-    this.forget()
-    this.#keepsSession = false
-  }
-
   send(now: Instant, packet: Packet): 'go' | 'pause' {
     switch (packet.type) {
       case PacketType.CONNECT:

@@ -270,6 +270,7 @@ const SAMPLES: Record<string, string> = {
   users: 'alice',
   names: 'roost.example.org',
   'file|url': 'https://x.example/keys',
+  'from-to': '2000-3000',
 }
 
 /** Flags that make no sense alone, and what they need. */
@@ -307,7 +308,8 @@ describe('every flag reaches the configuration', () => {
   // The log is opened before anything else: see serve.test.ts.
   const others = (option: (typeof options)[number]): boolean =>
     ![...files, ...numbers].includes(option) && option.key !== 'log_file'
-  const words = options.filter((option) => option.placeholder !== undefined && others(option))
+  // --upstream is part of a key of its own: see the next test.
+  const words = options.filter((option) => option.placeholder !== undefined && option.repeated !== true && others(option))
 
   test.each(switches)('$flag', async ({ flag, name }) => {
     expect(await served(flag)).toMatchObject({ code: 0, host: { err: '', config: { [name]: true } } })
@@ -327,8 +329,16 @@ describe('every flag reaches the configuration', () => {
         alice: ['alice'],
         ids: ['ids'],
         'roost.example.org': ['roost.example.org'],
+        '2000-3000': { from: 2000, to: 3000 },
       }[text] ?? text
     expect(await served(flag, text)).toMatchObject({ code: 0, host: { err: '', config: { [name]: value } } })
+  })
+  test('--upstream, twice', async () => {
+    const config = { upstream: { targets: ['mqtt://a.example', 'mqtt://b.example:2883'] } }
+    expect(await served('--upstream', 'mqtt://a.example', '--upstream', 'mqtt://b.example:2883')).toMatchObject({
+      code: 0,
+      host: { err: '', config },
+    })
   })
   test.each(files)('$flag', async ({ flag }) => {
     const err = `${flag}: cannot read gone: no such file or directory\n`

@@ -94,7 +94,7 @@ export class Farewell implements UpstreamLinkOwner {
       this.#isPurging = true
       // Before 5.0 a session ends with the stream of a CONNECT that begins clean.
       link.send(now, GOODBYE)
-      link.restart()
+      link.forget()
       link.send(now, { ...connect, cleanStart: true, will: undefined, properties: NO_PROPERTIES })
     } else if (leavesWill) this.#end(now, undefined)
     else this.#end(now, GOODBYE)

@@ -306,7 +306,7 @@ describe('S1: what a proof is worth', () => {
     expect((CHALLENGES_MAX * PROOF_OCTETS) / 0xffff).toBeLessThan(GUESS_OCTETS)
   })
 
-  test('a million guesses, at fresh addresses all the time: less is sent for them than they cost', () => {
+  test('a million guesses, at fresh addresses all the time: less is sent for them than they cost', { timeout: 60_000 }, () => {
     const each = proof(new Random(13).next, 10_000)
     let spent = 0
     let gained = 0
