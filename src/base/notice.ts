@@ -70,10 +70,10 @@ export const NOTICES = {
     action: 'Nothing.',
   },
   'client-takeover': {
-    levels: ['info', 'warn'],
+    levels: ['debug', 'info', 'warn'],
     fields: ['client', 'peer', 'reason'],
     about:
-      'A new connection with the same client id ended the one before. At level warn: a clean CONNECT from another address ended the session of a sensor.',
+      'A new connection with the same client id ended the one before. At level debug: that of a sensor from the same address, as when it wakes to publish. At level warn: a clean CONNECT from another address ended the session of a sensor.',
     action:
       'If it alternates: two clients use one client id. At level warn: check that it was your sensor, or bind it to its networks (sn_users).',
   },

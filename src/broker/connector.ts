@@ -133,7 +133,9 @@ export class Connector {
     if (old?.link !== undefined) {
       stats.takeovers++
       const reason = `taken over from ${info.peer}`
-      notice({ code: 'client-takeover', level: 'info', client: old.key, peer: old.link.info.peer, reason })
+      // A sensor that wakes to publish, or is rebooted, sends CONNECT while it is still connected: nobody else took its place.
+      const isItself = kind === 'sn' && old.link.info.peer === info.peer
+      notice({ code: 'client-takeover', level: isItself ? 'debug' : 'info', client: old.key, peer: old.link.info.peer, reason })
       // The gateway replaces the connection of a sensor that is connected. It has deleted the will, unless the store was full.
       if (kind === 'sn') old.will = undefined
       // [MQTT-3.1.4-3]

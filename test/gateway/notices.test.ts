@@ -120,6 +120,21 @@ describe('who is where', () => {
     expect(lines(world)).toEqual(['debug client-moved sn:s at q it was at r'])
   })
 
+  test('a sensor that connects again from its own address has taken nobody over', () => {
+    const world = connected()
+    const connectWithWill = [say.connect('s', { clean: false, will: true }), say.willTopic('gone'), say.willMsg('x')]
+    world.send('r', ...connectWithWill, say.disconnect(60))
+    world.notices.length = 0
+    world.send('r', ...connectWithWill)
+    expect(lines(world)).toEqual([
+      'debug client-takeover sn:s at r taken over from r',
+      'info client-connected sn:s at r MQTT-SN 1.2, keep alive 60 s, persistent session',
+    ])
+    world.notices.length = 0
+    world.send('r', say.connect('s'))
+    expect(lines(world)).toContain('debug client-takeover sn:s at r taken over from r')
+  })
+
   test('an address whose sensor is connected goes to another, and one whose sensor has said goodbye does so without a word', () => {
     const world = connected()
     world.send('r', say.connect('t'))
