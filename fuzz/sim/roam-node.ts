@@ -28,6 +28,8 @@ export class RoamNode {
   saidAt = 0
   /** Where it has subscribed, as long as it has not been elsewhere. */
   subscribedAt: Area | undefined = undefined
+  /** The cluster has lost its session, and with it the subscription. */
+  isForgotten = false
   /** When it came to where it is. */
   movedAt = Number.NEGATIVE_INFINITY
   /** It sleeps for so long at a time; 0: not at all. */
@@ -184,6 +186,9 @@ export class RoamNode {
 
   /** It hears the other gateway from now on. */
   roam(): void {
+    // The gateway that it leaves has still to make its subscription again, and the other one cannot.
+    if (this.isForgotten && !this.#site.hasSubscription(this)) return
+    this.isForgotten = false
     if (this.client.state !== 'asleep' && this.#site.setup.version === 4) this.#site.checker.dials += DIALS_PER_MOVE
     this.movedAt = this.#site.schedule.now
     this.mayBeUnknown = true

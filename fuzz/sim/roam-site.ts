@@ -226,6 +226,7 @@ export class RoamSite {
     this.checker.longFaultAt = this.schedule.now
     this.claims.forget(node.number)
     node.mayBeUnknown = true
+    node.isForgotten = true
     const usurper = this.worlds.cluster.addTcpClient({ clientId: node.id, version: 4, cleanStart: true }, 'unobserved')
     usurper.onEvent = (event) => {
       if (event.event !== 'connected') return
@@ -235,6 +236,13 @@ export class RoamSite {
     usurper.connect()
     this.run(SECOND)
     this.claims.forget(node.number)
+  }
+
+  /** The cluster knows what the sensor is subscribed to. */
+  hasSubscription({ id }: RoamNode): boolean {
+    return [...this.worlds.cluster.server.broker.sessions].some(
+      ({ key, subscriptions }) => key === `mqtt:${id}` && (subscriptions?.size ?? 0) > 0,
+    )
   }
 
   /** Faults end, every sensor is there, and everything that is owed gets the time that it may take. */

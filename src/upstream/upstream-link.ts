@@ -110,8 +110,8 @@ export class UpstreamLink implements Link {
   #isAccepted = false
   /** The far side has a session of ours, which the next stream continues. */
   #keepsSession = false
-  /** CONNECT packets since the last CONNACK with success. */
-  #asked = 0
+  /** CONNECT packets since the last CONNACK with success. Set by the owner: another link with the same client id has sent some. */
+  asked = 0
   /** Client id that the far side has assigned. */
   #assignedId: string | undefined = undefined
   #refusedWith = 0
@@ -204,6 +204,11 @@ export class UpstreamLink implements Link {
   /** Its owner waits for it: it is dialled before others. */
   get isUrgent(): boolean {
     return this.#listening || this.settings.ofSensor === undefined
+  }
+
+  /** The far side may have lost the session without its having been subscribed again. */
+  get isUnsure(): boolean {
+    return this.asked > 0 || !this.subscriptions.isIdle
   }
 
   /** The owner begins anew: nothing of what is unanswered or kept there counts any more. While no stream is wanted. */
@@ -349,7 +354,7 @@ export class UpstreamLink implements Link {
 
   /** CONNECT is written. If its CONNACK does not arrive, that may have been the one to say that the far side has lost the session. */
   connecting(stream: UpstreamStream): Connect {
-    this.#asked++
+    this.asked++
     return this.connectFor(stream)
   }
 
@@ -362,8 +367,8 @@ export class UpstreamLink implements Link {
     this.#keepsSession = !isBrief(this.connect!)
     this.#control.clear()
     this.inbound.resume(sessionPresent)
-    this.subscriptions.resume(sessionPresent && !is31 && this.#asked === 1, this.owner.subscriptions?.())
-    this.#asked = 0
+    this.subscriptions.resume(sessionPresent && !is31 && this.asked === 1, this.owner.subscriptions?.())
+    this.asked = 0
     for (const packetId of this.outbound.resume(sessionPresent)) this.write(responseOf(PacketType.PUBREL, packetId))
     this.status.connects++
     this.status.version = this.stream!.version

@@ -16,6 +16,7 @@ import type { UpstreamLinkOwner, UpstreamLinkSettings } from '../link-owner.ts'
 import type { Targets } from '../targets.ts'
 import type { Upstream } from '../upstream.ts'
 import type { UpstreamLink } from '../upstream-link.ts'
+import { connack } from './connack.ts'
 import { EarlyMessages } from './early-messages.ts'
 import { Farewell, type LastDeeds } from './farewell.ts'
 import { Handed } from './handed.ts'
@@ -228,6 +229,8 @@ export class SensorSession implements UpstreamLinkOwner {
     const { isRestored = false, isShared = false } = link.info
     this.upstream = upstream.open(now, settings, targets, this)
     this.upstream.listen(now, this.#listening)
+    if (this.filters.areUnsure) this.upstream.asked = 1
+    this.filters.areUnsure = false
     if (options.sleepers === 'park' && isRestored && !this.#listening) this.upstream.parked = true
     this.upstream.send(now, {
       ...packet,
@@ -408,6 +411,7 @@ export class SensorSession implements UpstreamLinkOwner {
     this.#detach()
     this.#reset()
     if (left === undefined) return
+    this.filters.areUnsure = left.isUnsure || !left.isUp
     const farewell = new Farewell(left, deeds, upstream, () => farewells.delete(this.clientId))
     farewells.set(this.clientId, farewell)
     farewell.begin(now)
@@ -419,6 +423,7 @@ export class SensorSession implements UpstreamLinkOwner {
     this.upstream = undefined
     this.#reset()
     if (upstream === undefined) return
+    this.filters.areUnsure = upstream.isUnsure
     upstream.send(now, GOODBYE)
     this.#host.upstream.remove(upstream)
   }
@@ -490,10 +495,3 @@ export class SensorSession implements UpstreamLinkOwner {
     else if (!upstream.parked) this.#parkAt = now + PARK_AFTER_MS
   }
 }
-
-const connack = (reasonCode: number, sessionPresent: boolean, retainAvailable?: boolean): Connack => ({
-  type: PacketType.CONNACK,
-  sessionPresent,
-  reasonCode,
-  properties: retainAvailable === undefined ? NO_PROPERTIES : { retainAvailable },
-})

@@ -23,6 +23,8 @@ interface Asked {
  * lost the session, the gateway subscribes again, because the sensor never would.
  */
 export class SensorSubscriptions {
+  /** The cluster may have lost them, and the CONNACK that says so has not come, or has not led to anything. */
+  areUnsure = false
   #filters: Map<string, QoS> | undefined = undefined
   /** In the order in which they were made. */
   #asked: Asked[] | undefined = undefined
@@ -34,7 +36,8 @@ export class SensorSubscriptions {
   /** For a SUBSCRIBE that makes them again. */
   *all(): Generator<SubscriptionRequest> {
     for (const [filter, qos] of this.#filters ?? [])
-      yield { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 0 }
+      // Retained messages do not come again where nothing was lost.
+      yield { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 1 }
   }
 
   restore(filter: string, qos: QoS | undefined): void {
