@@ -918,8 +918,6 @@ export interface Operations {
       readonly listeners: readonly (Readonly<Record<string, unknown>>)[]
       readonly sn_listeners: readonly (Readonly<Record<string, unknown>>)[]
       readonly bridges: readonly (Readonly<Record<string, unknown>>)[]
-      /** the cluster at which sensors have their sessions */
-      readonly upstream?: Readonly<Record<string, unknown>>
       readonly types: readonly ({
         /** name of the type */
         readonly name: string
@@ -948,6 +946,8 @@ export interface Operations {
         /** how many there are */
         readonly topic_ids: number
       })[]
+      /** the cluster at which sensors have their sessions */
+      readonly upstream?: Readonly<Record<string, unknown>>
     }
   }
   'POST /api/v1/reload': {

@@ -114,21 +114,23 @@ export const READ_CONFIG: RouteSpec = {
   answers: {
     200: {
       description: 'the configuration, by the keys of its file',
-      schema: object({
-        options: anything('options of the process'),
-        listeners: listOf(anything('options of one listener')),
-        sn_listeners: listOf(anything('options of one port for sensors')),
-        bridges: listOf(anything('options of one bridge')),
-        'upstream?': anything('the cluster at which sensors have their sessions'),
-        types: listOf(TYPE),
-        filters: listOf(
-          object(
-            { filter: text('condition, in CEL') },
-            { client: text('pattern of client ids'), user: text('user name'), topic: text('topic filter') },
+      schema: object(
+        {
+          options: anything('options of the process'),
+          listeners: listOf(anything('options of one listener')),
+          sn_listeners: listOf(anything('options of one port for sensors')),
+          bridges: listOf(anything('options of one bridge')),
+          types: listOf(TYPE),
+          filters: listOf(
+            object(
+              { filter: text('condition, in CEL') },
+              { client: text('pattern of client ids'), user: text('user name'), topic: text('topic filter') },
+            ),
           ),
-        ),
-        predefined_topics: listOf(object({ clients: text('pattern of client ids'), topic_ids: whole('how many there are') })),
-      }),
+          predefined_topics: listOf(object({ clients: text('pattern of client ids'), topic_ids: whole('how many there are') })),
+        },
+        { upstream: anything('the cluster at which sensors have their sessions') },
+      ),
     },
   },
 }
