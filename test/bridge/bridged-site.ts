@@ -8,7 +8,7 @@ import type { Carried, LineLedger } from './line-ledger.ts'
 
 /** Messages of one publisher on their way at the same time. */
 const WINDOW = 8
-/** How long everything that is owed may take to arrive after a fault, ms. */
+/** How long nothing may come while something is owed, ms: on a busy machine a backlog takes minutes. */
 const DRAIN_MS = 60_000
 /** In which nothing more comes before a round is judged, ms: what would come twice has a chance to. */
 const QUIET_MS = 150
@@ -170,11 +170,14 @@ export class BridgedSite {
 
   /** Waits until everything owed has arrived, and judges the round. */
   async settle(): Promise<string[]> {
-    const end = Date.now() + DRAIN_MS
     let arrived = false
     // What an end may have forgotten is owed from the moment on at which the other one takes it, and that may be while all seems quiet.
     do {
-      arrived = await until(() => this.openCount === 0 && this.#missing().length === 0, Math.max(0, end - Date.now()))
+      arrived = false
+      for (let before = -1; !arrived && before !== this.ledger.deliveries; ) {
+        before = this.ledger.deliveries
+        arrived = await until(() => this.openCount === 0 && this.#missing().length === 0, DRAIN_MS)
+      }
       await this.#quiet()
     } while (arrived && this.#missing().length > 0)
     const { violations } = this
