@@ -1,7 +1,7 @@
 import type { Instant } from '../base/machine.ts'
 import { memoryWords, type OverMemory } from '../base/memory.ts'
 import { COST } from '../base/memory-costs.ts'
-import { isOwnListener } from '../mqtt/link.ts'
+import { BRIDGE_LISTENER, isOwnListener } from '../mqtt/link.ts'
 import { PacketType } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { beyondLimit, ReasonCode } from '../mqtt/reason-codes.ts'
@@ -179,8 +179,9 @@ export class Intake {
     if (qos === 0 || link.version < 5) return undefined
     if (qos === 2 && session.receipts?.isOpen(packetId) === true) return undefined
     const pending = link.unacknowledged + (session.receipts?.open ?? 0)
+    // What a bridge has from a remote broker is that broker's number: Mosquitto exceeds any Receive Maximum when it connects again.
     // [MQTT-3.3.4-7]
-    if (pending < limits.receiveMaximum) return undefined
+    if (pending < limits.receiveMaximum || link.info.listener === BRIDGE_LISTENER) return undefined
     return {
       reasonCode: ReasonCode.RECEIVE_MAXIMUM_EXCEEDED,
       reason: `more than ${limits.receiveMaximum} messages (receive_maximum)`,

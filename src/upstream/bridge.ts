@@ -64,6 +64,8 @@ export class Bridge implements UpstreamLinkOwner {
   readonly #localRequests = new PendingRequests()
   readonly #remoteRequests = new PendingRequests()
   #local: Link | undefined = undefined
+  /** CONNACK of the local session has come: before that, nothing may overtake what is sent to it again. */
+  #isOpen = false
   /** The local session is subscribed to everything that goes out. */
   #isReady = false
   /** The local session was new, and has queued what was retained here. */
@@ -152,11 +154,8 @@ export class Bridge implements UpstreamLinkOwner {
   /** When a lazy bridge disconnects, unless something is sent until then. */
   get #idleAt(): Instant | undefined {
     const isLazy = this.options.startType === 'lazy' && this.#isWanted
-    return isLazy && this.#isQuiet ? this.#movedAt + this.options.idleTimeoutMs : undefined
-  }
-
-  get #isQuiet(): boolean {
-    return this.remote.inFlight === 0 && this.#deliveries.isOver && (this.#local?.backlog ?? 0) === 0
+    const isQuiet = this.remote.inFlight === 0 && this.#deliveries.isOver && (this.#local?.backlog ?? 0) === 0
+    return isLazy && isQuiet ? this.#movedAt + this.options.idleTimeoutMs : undefined
   }
 
   // --- The local session
@@ -213,6 +212,7 @@ export class Bridge implements UpstreamLinkOwner {
   }
 
   #opened(now: Instant, { sessionPresent, properties }: Connack): void {
+    this.#isOpen = true
     this.#retainsHere = properties.retainAvailable !== false
     this.#isNew = !sessionPresent
     // Packet ids that are in use at the remote broker belong to a session that is no more.
@@ -234,6 +234,7 @@ export class Bridge implements UpstreamLinkOwner {
   /** The local session was closed: by an operator, or because the store is full. */
   #closed(now: Instant, reasonCode: number, reason: string | undefined): void {
     this.#local = undefined
+    this.#isOpen = false
     if (this.#isStopping) return
     this.#reopenAt = now + AGAIN_MS
     this.#news.problem(now, `the session at this broker was closed (${reason ?? hex(reasonCode)}); it is opened again`)
@@ -288,7 +289,7 @@ export class Bridge implements UpstreamLinkOwner {
 
   /** While the local session is closed everything stays where it is. */
   #pollRemote(now: Instant): void {
-    while (this.session !== undefined) {
+    while (this.#isOpen) {
       const out = this.remote.poll(now)
       if (out === undefined) return
       this.#fromRemote(now, out)
@@ -367,7 +368,7 @@ export class Bridge implements UpstreamLinkOwner {
     if (options.startType === 'once' && remote.status.lastError !== '' && !remote.isUp && !this.#hasEnded) this.#end(now)
     const local = this.#local
     if (local !== undefined) this.#localRequests.send(now, local)
-    remote.listen(now, local?.session !== undefined && local.state === 'open' && this.#retryAt === undefined)
+    remote.listen(now, this.#isOpen && local?.state === 'open' && this.#retryAt === undefined)
     local?.listen(now, remote.isUp && remote.state === 'open' && this.#isReady)
     if (this.#isStopping || this.#hasEnded || !this.#isReady) return
     const isDemanded = options.startType !== 'lazy' || (local?.backlog ?? 0) >= options.threshold
@@ -382,8 +383,7 @@ export class Bridge implements UpstreamLinkOwner {
     this.#movedAt = now
     const isFirst = remote.status.dials === 0
     if (isFirst && !isNew && session !== undefined) remote.restoreReceipts(this.#host.receiptsOf(session))
-    const { connect } = options
-    const { will } = this.#news
+    const [{ connect }, { will }] = [options, this.#news]
     // The remote broker would take new messages with QoS 2 for copies of earlier ones with their packet ids.
     const mayCollide = isNew && this.#topics.local.some(({ qos }) => qos === 2)
     remote.send(now, {

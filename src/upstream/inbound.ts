@@ -167,11 +167,11 @@ export class Inbound {
 
   /**
    * Whether a message is the one that is held under its packet id. NATS counts packet ids anew on each stream, also where the session
-   * goes on: then another message comes under the id of one that is not acknowledged.
+   * goes on: then another message comes under the id of one that is not acknowledged. With QoS 2 a packet id that is not released means
+   * the same message whatever DUP says (MQTT-4.3.3-10): Mosquitto after a crash does not know that it has sent it.
    */
   #isAgain({ stream, message: held, topic }: Exchange, message: Publish): boolean {
     if (stream === this.#stream || held === undefined) return true
-    // With QoS 2 a copy that lacks DUP must not become a second message.
     const isRepeated = message.dup || message.qos === 2
     const isLike = isRepeated && topic === message.topic && held.payloadLength === message.payloadLength
     if (!isLike || !held.owned) return isLike
@@ -367,9 +367,13 @@ export class Inbound {
     this.#weigh(-this.#bytes)
   }
 
-  /** The turn is over: what still waits is copied out of the buffer of the socket. */
+  /**
+   * The turn is over: what still waits is copied out of the buffer of the socket, and what may have to be told from another message
+   * with its packet id.
+   */
   endTurn(): void {
-    if (this.#waiting.length > 0) for (const message of this.#fresh) message.own()
+    const isWaiting = this.#waiting.length > 0
+    for (const message of this.#fresh) if (isWaiting || message.qos === 2) message.own()
     if (this.#fresh.length > 0) this.#fresh = []
   }
 }

@@ -8,10 +8,13 @@ import type { Carried, LineLedger } from './line-ledger.ts'
 
 /** Messages of one publisher on their way at the same time. */
 const WINDOW = 8
-/** How long everything that is owed may take to arrive after a fault, ms. */
+/** How long nothing may come while something is owed, ms: on a busy machine a backlog takes minutes. */
 const DRAIN_MS = 60_000
 /** In which nothing more comes before a round is judged, ms: what would come twice has a chance to. */
 const QUIET_MS = 150
+/** Of each end's log, when something is wrong. */
+const LOG_LINES = 20
+const RECEIVERS: readonly string[] = ['up-receiver', 'down-receiver']
 /** What is wrong with a round is told up to so many times. */
 const FOUND_MAX = 10
 
@@ -70,21 +73,32 @@ export interface SiteOptions {
  * has acknowledged, or the line has seen the other end take it over; what the line has seen taken reaches the subscriber of such an end.
  */
 export class BridgedSite {
-  ledger = new Ledger()
+  ledger: Ledger
   readonly violations: string[] = []
   readonly random: Random
   readonly options: SiteOptions
   readonly near: Side
   readonly far: Side
-  /** When and how this round's messages were acknowledged to their publishers, for people. */
-  readonly #acknowledged = new Map<string, string[]>()
-  /** Messages that were published in all rounds, and those that an end has lost that was killed: not ours. */
+  /** When this round's messages were acknowledged to their publishers, and came to their receivers, for people. */
+  readonly #atEnds = new Map<string, string[]>()
+  /** Messages that were published in all rounds. */
   published = 0
+  /** Those that an end has lost that was killed, and had not saved what it had acknowledged: not ours. */
   lostByOthers = 0
+  /**
+   * Those with QoS 2 that came twice because an end sent them twice: it was killed and had forgotten, or published after its PUBREL. A bridge of
+   * Mosquitto does that when a dial fails: each one takes what waits for PUBCOMP a step back, to PUBREL and then to PUBLISH.
+   */
+  doubledByOthers = 0
+  /** Of the rounds before the last one. */
+  #again = 0
+  /** Of the last round, of which copies may still arrive. */
+  #judged: Ledger | undefined
 
   constructor(options: SiteOptions) {
     this.options = options
     this.random = new Random(options.seed)
+    this.ledger = this.#newLedger()
     this.near = new Side(this, options.near, 'up')
     this.far = new Side(this, options.far, 'down')
   }
@@ -124,9 +138,18 @@ export class BridgedSite {
   }
 
   acknowledgedBy(side: Side, text: string, reasonCode: number): void {
-    const history: string[] = []
-    this.options.ledger.note(`${side.end.name} acknowledged it to its publisher with code ${reasonCode}`, history)
-    this.#acknowledged.set(text, history)
+    this.#noteOf(text, `${side.end.name} acknowledged it to its publisher with code ${reasonCode}`)
+  }
+
+  #noteOf(text: string, what: string): void {
+    const history = this.#atEnds.get(text) ?? []
+    this.#atEnds.set(text, history)
+    this.options.ledger.note(what, history)
+  }
+
+  /** How often one with QoS 1 has come again, as it may. */
+  get again(): number {
+    return this.#again + againIn(this.#judged)
   }
 
   async kill(side: Side): Promise<void> {
@@ -147,20 +170,25 @@ export class BridgedSite {
 
   /** Waits until everything owed has arrived, and judges the round. */
   async settle(): Promise<string[]> {
-    const end = Date.now() + DRAIN_MS
     let arrived = false
     // What an end may have forgotten is owed from the moment on at which the other one takes it, and that may be while all seems quiet.
     do {
-      arrived = await until(() => this.openCount === 0 && this.#missing().length === 0, Math.max(0, end - Date.now()))
+      arrived = false
+      for (let before = -1; !arrived && before !== this.ledger.deliveries; ) {
+        before = this.ledger.deliveries
+        arrived = await until(() => this.openCount === 0 && this.#missing().length === 0, DRAIN_MS)
+      }
       await this.#quiet()
     } while (arrived && this.#missing().length > 0)
     const { violations } = this
     if (!arrived && this.openCount > 0) violations.push(`${this.openCount} messages were never acknowledged`)
     const found = [...violations, ...this.#missing(), ...this.#doubled(), ...this.#disordered()]
     this.lostByOthers += this.ledger.missing().length
+    this.#again += againIn(this.#judged)
+    this.#judged = this.ledger
     // A message with QoS 1 of this round may come again in the next one.
-    this.ledger = new Ledger(this.ledger)
-    this.#acknowledged.clear()
+    this.ledger = this.#newLedger(this.ledger)
+    this.#atEnds.clear()
     violations.length = 0
     this.near.mayForget = false
     this.far.mayForget = false
@@ -172,12 +200,17 @@ export class BridgedSite {
     const { ledger, line } = this.options
     const { connects, sessionPresent, sessionsLost, packets, history } = ledger
     const seen = { dials: line.dials, isUp: line.isUp, connects, sessionPresent, sessionsLost, packets: [...packets] }
-    return [JSON.stringify(seen), ...history].join('\n')
+    const logs = [this.near, this.far].flatMap(({ end }) => end.log.slice(-LOG_LINES).map((text) => `${end.name}: ${text}`))
+    return [JSON.stringify(seen), ...history, ...logs].join('\n')
+  }
+
+  #newLedger(before?: Ledger): Ledger {
+    return new ToldLedger((receiver, text) => this.#noteOf(text, `came to ${receiver}`), before)
   }
 
   /** What happened to a message, and when. */
   #historyOf(text: string, carried: Carried | undefined): string {
-    const lines = [...(this.#acknowledged.get(text) ?? []), ...(carried?.history ?? ['the line has not seen it'])]
+    const lines = [...(this.#atEnds.get(text) ?? []), ...(carried?.history ?? ['the line has not seen it'])]
     return lines.map((line) => `\n    ${line}`).join('')
   }
 
@@ -218,18 +251,22 @@ export class BridgedSite {
 
   #doubled(): string[] {
     const times = new Map<string, number>()
-    for (const receiver of ['up-receiver', 'down-receiver'])
+    for (const receiver of RECEIVERS)
       for (const text of this.ledger.received(receiver)) times.set(text, (times.get(text) ?? 0) + 1)
     return [...this.ledger.sent.values()].flatMap((one) => {
       if (one.qos !== 2) return []
       const { from, to, carried } = this.#wayOf(one)
       const count = times.get(one.text) ?? 0
       const begun = carried?.begun ?? 0
+      const resent = from.end.keepsItsWord ? 0 : (carried?.begunAfterRelease ?? 0)
+      const history = this.#historyOf(one.text, carried)
       // A far end without its session takes everything that is unanswered for new.
-      if (!from.mayForget && begun > 1 + this.options.ledger.sessionsLost)
-        return [`${from.end.name} has sent "${one.text}" with QoS 2 as ${begun} messages`]
-      const most = to.mayForget ? Number.POSITIVE_INFINITY : from.mayForget ? begun : 1
-      return count > most ? [`"${one.text}" with QoS 2 came ${count} times, and was sent as ${begun} messages`] : []
+      if (!from.mayForget && begun > 1 + resent + this.options.ledger.sessionsLost)
+        return [`${from.end.name} has sent "${one.text}" with QoS 2 as ${begun} messages${history}`]
+      const most = to.mayForget ? Number.POSITIVE_INFINITY : from.mayForget ? begun : 1 + resent
+      if (count > most) return [`"${one.text}" with QoS 2 came ${count} times, and was sent as ${begun} messages${history}`]
+      if (count > 1) this.doubledByOthers++
+      return []
     })
   }
 
@@ -243,34 +280,66 @@ export class BridgedSite {
       const { from, to } = way === 'up' ? { from: this.near, to: this.far } : { from: this.far, to: this.near }
       const carried = [...this.options.ledger[way].messages.values()]
       if (from.end.keepsItsWord) {
-        const sent = carried.map((each) => ({ ...placed(each), place: Number(each.text.split(' ')[1]) }))
-        problems.push(...backwards(sent).map((what) => `${from.end.name} sent ${what}`))
+        const sent = carried.map((each) => placed(each, Number(each.text.split(' ')[1])))
+        problems.push(...backwards(sent).map((pair) => `${from.end.name} sent ${this.#inWords(pair)}`))
       }
       if (from.mayForget || to.mayForget) continue
-      const places = new Map(carried.map((each, place) => [each.text, { ...placed(each), place }]))
+      const places = new Map(carried.map((each, place) => [each.text, placed(each, place)]))
       const received = [...new Set(this.ledger.received(`${way}-receiver`))].flatMap((text) => places.get(text) ?? [])
-      problems.push(...backwards(received).map((what) => `${to.end.name} delivered ${what}, unlike on the line`))
+      problems.push(...backwards(received).map((pair) => `${to.end.name} delivered, unlike on the line, ${this.#inWords(pair)}`))
     }
     return problems
   }
+
+  #inWords(pair: readonly [Placed, Placed]): string {
+    const histories = pair.map(({ carried }) => `"${carried.text}"${this.#historyOf(carried.text, carried)}`)
+    return `of ${pair[0].line} ${histories.join('\n  behind the later one ')}`
+  }
+}
+
+/** Deliveries of messages with QoS 1 behind the first ones. */
+function againIn(ledger: Ledger | undefined): number {
+  if (ledger === undefined) return 0
+  const texts = RECEIVERS.flatMap((receiver) => ledger.received(receiver)).filter((text) => ledger.sent.get(text)?.qos === 1)
+  return texts.length - new Set(texts).size
 }
 
 interface Placed {
-  readonly text: string
+  readonly carried: Carried
   /** What has to stay in order: of one publisher, which has one topic, with one QoS. On the line a topic may be an alias. */
   readonly line: string
+  readonly place: number
 }
 
-const placed = ({ text, qos }: Carried): Placed => ({ text, line: `${text.split(' ')[0]} with QoS ${qos}` })
+const placed = (carried: Carried, place: number): Placed => ({
+  carried,
+  line: `${carried.text.split(' ')[0]} with QoS ${carried.qos}`,
+  place,
+})
 
-/** What comes behind another of its line that has a later place. */
-function backwards(messages: readonly (Placed & { readonly place: number })[]): string[] {
-  const last = new Map<string, number>()
-  return messages.flatMap(({ text, place, line }) => {
-    const before = last.get(line) ?? -1
-    last.set(line, Math.max(place, before))
-    return place < before ? [`"${text}" behind a later one of ${line}`] : []
+/** What comes behind another of its line that has a later place, each with the latest one before it. */
+function backwards(messages: readonly Placed[]): (readonly [Placed, Placed])[] {
+  const latest = new Map<string, Placed>()
+  return messages.flatMap((one) => {
+    const before = latest.get(one.line)
+    if (before === undefined || one.place >= before.place) latest.set(one.line, one)
+    return before !== undefined && one.place < before.place ? [[one, before] as const] : []
   })
+}
+
+/** Says when something comes to a receiver. */
+class ToldLedger extends Ledger {
+  readonly #tell: (receiver: string, text: string) => void
+
+  constructor(tell: (receiver: string, text: string) => void, before?: Ledger) {
+    super(before)
+    this.#tell = tell
+  }
+
+  override receive(receiver: string, text: string): void {
+    if (this.sent.has(text)) this.#tell(receiver, text)
+    super.receive(receiver, text)
+  }
 }
 
 /** Waits for a condition; false if it does not come true in time. */

@@ -10,6 +10,8 @@ export interface End {
   readonly port: number
   /** What it has acknowledged survives SIGKILL. Mosquitto saves a moment after it has acknowledged. */
   readonly keepsItsWord: boolean
+  /** What it has said since it was started, as far as that is known. */
+  readonly log: readonly string[]
   kill(): Promise<unknown>
   restart(): Promise<void>
   /** For good. */
@@ -36,6 +38,10 @@ export class RoostEnd implements End {
     const end = new RoostEnd(yaml, flags)
     await end.restart()
     return end
+  }
+
+  get log(): readonly string[] {
+    return this.process?.levels ?? []
   }
 
   /** UDP port for sensors. */
@@ -68,6 +74,7 @@ export class RoostEnd implements End {
 
 export class MosquittoEnd implements End {
   readonly name = 'mosquitto'
+  readonly log: readonly string[] = []
   readonly keepsItsWord = false
   readonly #broker: MosquittoBroker
 

@@ -11,6 +11,10 @@ export interface Carried {
   sent: number
   /** How often it was begun as a new message: under a new packet id, or again after its exchange had ended. */
   begun: number
+  /** How often it was published again though its PUBREL had passed, which the standard forbids (MQTT-4.3.3-6): its receiver takes it for a new one. */
+  begunAfterRelease: number
+  /** PUBREL has passed at any time. */
+  isReleased: boolean
   /** PUBACK, PUBREC or PUBCOMP has passed: the other side has taken it. */
   taken: boolean
   /** It was sent under the packet id of another message that was not released: its sender has forgotten that one, and the receiver takes it for a copy. */
@@ -122,6 +126,7 @@ export class LineLedger implements LineTap {
         const open = this[way].open.get(packet.messageId!)
         if (open === undefined) return
         open.released = true
+        open.carried.isReleased = true
         this.note(what, open.carried.history)
         return
       }
@@ -157,13 +162,25 @@ export class LineLedger implements LineTap {
     const text = String(payload)
     let carried = messages.get(text)
     if (carried === undefined) {
-      carried = { text, topic, qos: qos as 1 | 2, sent: 0, begun: 0, taken: false, collides: false, history: [] }
+      carried = {
+        text,
+        topic,
+        qos: qos as 1 | 2,
+        sent: 0,
+        begun: 0,
+        begunAfterRelease: 0,
+        isReleased: false,
+        taken: false,
+        collides: false,
+        history: [],
+      }
       messages.set(text, carried)
     }
     carried.sent++
     const before = open.get(id)
     if (before?.carried === carried && !before.released) return carried
     carried.begun++
+    if (carried.isReleased) carried.begunAfterRelease++
     carried.collides ||= before !== undefined && before.carried !== carried && !before.released
     open.set(id, { carried, released: false })
     direction.widest = Math.max(direction.widest, open.size)

@@ -24,6 +24,13 @@ test('a promise that is not kept is exit code 1', () => {
   expect(status).toBe(1)
 })
 
+test('1,000 messages pass a bridge', () => {
+  const { status, out, errors } = run('bridge.mjs', '--messages', '1000', '--backlog', '0', '--memory')
+  expect(errors).toBe('')
+  expect(out).toMatch(/^1,000 messages to sink: [\d,]+ per CPU-second/)
+  expect(status).toBe(0)
+})
+
 test('Roost is measured beside Mosquitto', () => {
   const scenarios = ['--scenarios', '1to1-q1,sn-q1', '--systems', 'mosquitto', '--cores', '0,0']
   const { status, out, errors } = run('peers/run.mjs', '--quick', ...scenarios)
@@ -36,6 +43,7 @@ test('Roost is measured beside Mosquitto', () => {
 test.each([
   ['million.mjs', ['--sensors', 'many'], '--sensors many'],
   ['million.mjs', ['--max-start-seconds', '5'], 'needs --store'],
+  ['bridge.mjs', ['--far', 'none'], '--far none'],
   ['peers/run.mjs', ['--scenarios', 'none'], 'no scenario none'],
   ['peers/run.mjs', ['--systems', 'none'], 'no system none'],
   ['peers/run.mjs', ['--rsmb', '/does/not/exist'], '/does/not/exist'],

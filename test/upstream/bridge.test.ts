@@ -326,6 +326,33 @@ test('an operator disconnects the local session: it is opened again, and nothing
   expect(near.heard().sort()).toEqual(['a=1 q2', 'b=2 q2', 'c=3 q2'])
 })
 
+test('the local session is opened again: nothing overtakes what it has not acknowledged', () => {
+  const pair = new Pair([bridge(['# in 1'])])
+  const [far, near] = [pair.far.client('f'), pair.near.client('n').subscribe('#')]
+  pair.near.store.refuse = true
+  far.publish('a', '1', 1)
+  pair.near.server.broker.close(pair.now, pair.near.server.broker.sessions.byKey('mqtt:bridge:head')!.link!, 0x98)
+  pair.near.store.refuse = false
+  // CONNACK waits for the store.
+  pair.commits = false
+  pair.advance(2000)
+  far.publish('a', '2', 1)
+  pair.commits = true
+  pair.advance(2000)
+  expect(near.heard()).toEqual(['a=1 q1', 'a=2 q1'])
+})
+
+test('a far side that exceeds Receive Maximum: its messages are taken', () => {
+  const pair = new Pair([bridge(['# in 2'])], { broker: { receiveMaximum: 2 } })
+  const [far, near] = [pair.far.client('f'), pair.near.client('n').subscribe('#')]
+  pair.commits = false
+  for (const text of ['1', '2', '3', '4', '5']) far.publish('a', text, 2)
+  pair.commits = true
+  pair.advance(2000)
+  expect(near.heard()).toEqual(['a=1 q2', 'a=2 q2', 'a=3 q2', 'a=4 q2', 'a=5 q2'])
+  expect(pair.near.codes()).not.toContain('bridge-problem')
+})
+
 test.each([4, 5] as const)(
   'an operator ends the local session: what is published then is no copy of what came before (MQTT %i)',
   (version) => {

@@ -75,6 +75,37 @@ describe('a message that comes again', () => {
     expect(far.of(PUBREC, far.stream.got)).toEqual(['2'])
   })
 
+  test('with QoS 2 is the same without DUP: Mosquitto has forgotten in a crash that it had sent it', () => {
+    for (const isAnswered of [false, true]) {
+      far.publish('a', 'one', 2, 1)
+      far.sessionPresent = true
+      far.close()
+      if (isAnswered) answer(PUBREC, 1)
+      near.advance(10_000)
+      far.publish('a', 'one', 2, 1)
+      if (!isAnswered) answer(PUBREC, 1)
+      expect(texts()).toEqual(['one'])
+      expect(far.of(PUBREC, far.stream.got)).toEqual(['1'])
+      far.send(response(PUBREL, 1))
+      near.run()
+      answer(PUBCOMP, 1)
+      expect(far.of(PUBCOMP, far.stream.got)).toEqual(['1'])
+      owner.messages.length = 0
+    }
+  })
+
+  test('and has other content than the one that is held, waits behind that', () => {
+    far.publish('a', 'one', 2, 1)
+    reconnect()
+    far.publish('a', 'new', 2, 1)
+    expect(texts()).toEqual(['one'])
+    answer(PUBREC, 1)
+    expect(far.of(PUBREC, far.stream.got)).toEqual([])
+    expect(owner.ids(PUBREL)).toEqual([1])
+    answer(PUBCOMP, 1)
+    expect(texts()).toEqual(['one', 'new'])
+  })
+
   test('and was answered while no stream was up, is answered at once', () => {
     far.publish('a', 'one', 1, 1)
     far.publish('a', 'two', 2, 2)

@@ -52,6 +52,8 @@ export class Owner implements UpstreamLinkOwner {
         const { message, qos, packetId, retain, dup } = out
         this.properties.push(message.properties)
         this.messages.push({ topic: message.topic, text: Buffer.from(message.payload).toString(), qos, packetId, retain, dup })
+        // As a bridge with prefixes does.
+        message.topic = `here/${message.topic}`
         if (this.acknowledges && qos > 0) link.send(now, response(qos === 1 ? PacketType.PUBACK : PacketType.PUBREC, packetId))
         continue
       }
