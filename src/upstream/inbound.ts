@@ -167,10 +167,11 @@ export class Inbound {
 
   /**
    * Whether a message is the one that is held under its packet id. NATS counts packet ids anew on each stream, also where the session
-   * goes on: then another message comes under the id of one that is not acknowledged.
+   * goes on: then another message comes under the id of one that is not acknowledged. And over one stream it repeats a message whose
+   * PUBACK is on its way, after which the id is free there, while the owner has the copy.
    */
-  #isAgain({ stream, message: held, topic }: Exchange, message: Publish): boolean {
-    if (stream === this.#stream || held === undefined) return true
+  #isAgain({ message: held, topic }: Exchange, message: Publish): boolean {
+    if (held === undefined) return true
     // With QoS 2 a copy that lacks DUP must not become a second message.
     const isRepeated = message.dup || message.qos === 2
     const isLike = isRepeated && topic === message.topic && held.payloadLength === message.payloadLength
@@ -273,11 +274,12 @@ export class Inbound {
     if (type === PacketType.PUBREC && reasonCode < 0x80) this.#releaseLost(packetId, exchange)
     else {
       this.#delete(packetId)
-      this.#deliverBehind()
+      this.deliverBehind()
     }
   }
 
-  #deliverBehind(): void {
+  /** What waits for a packet id that is free by now comes to its turn. */
+  deliverBehind(): void {
     const behind = this.#behind ?? []
     this.#behind = undefined
     for (const message of behind) this.message(message)
@@ -327,7 +329,8 @@ export class Inbound {
 
   /**
    * The owner begins a conversation. What the far side has not sent over the stream that is up is forgotten: another client may have
-   * completed it in the same session, and what is still owed comes again.
+   * completed it in the same session, and what is still owed comes again. `deliverBehind` when the owner has forgotten it too: a new
+   * message may have the packet id.
    */
   forgetEarlier(isUp: boolean): void {
     for (const [packetId, { stream }] of this.#exchanges) if (!isUp || stream !== this.#stream) this.#delete(packetId)
@@ -337,7 +340,6 @@ export class Inbound {
       if (!isOwed && each.type === PacketType.PUBLISH) this.#weigh(-each.weight)
       return isOwed
     })
-    this.#deliverBehind()
   }
 
   /** Whether the owner has something under this packet id that the far side knows of. */
