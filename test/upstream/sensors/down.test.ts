@@ -139,7 +139,7 @@ describe('what a sensor gets', () => {
   })
 
   test('a new message that has the packet id of what the sensor forgets by connecting anew is handed out, and nothing else', () => {
-    const { world, far } = knowing()
+    const { world, far } = knowing({ wills: 'gateway' })
     far.sessionPresent = true
     far.publish('down', 'one', 1, 3)
     expect(world.sent()).toEqual(['PUBLISH 0401=one #3 q1'])
@@ -148,10 +148,10 @@ describe('what a sensor gets', () => {
     world.advance(5_000)
     far.publish('down', 'new', 1, 3)
     expect(world.sent()).toEqual([])
-    world.send(R, say.connect('valve', { clean: false }))
+    world.send(R, say.connect('valve', { clean: false, will: true }), say.willTopic('w'), say.willMsg('gone'))
     const lines = world.sent()
-    expect(lines).toEqual(['CONNACK', expect.stringMatching(/^REGISTER/)])
-    world.send(R, say.regack(ID, Number(/^REGISTER 0401=down #(\d+)$/.exec(lines[1]!)![1])))
+    expect(lines.slice(0, 3)).toEqual(['WILLTOPICREQ', 'WILLMSGREQ', 'CONNACK'])
+    world.send(R, say.regack(ID, Number(/^REGISTER 0401=down #(\d+)$/.exec(lines[3]!)![1])))
     expect(world.sent()).toEqual(['PUBLISH 0401=new #3 q1'])
     expect(acknowledged(far)).toEqual([])
     world.send(R, say.puback(ID, 3))
