@@ -59,7 +59,9 @@ class NatsNode implements ClusterNode {
    */
   async stalled(ms: number): Promise<number> {
     const query = 'accounts=true&streams=true&consumers=true'
-    const { now, account_details = [] } = (await (await fetch(`http://127.0.0.1:${this.#monitor}/jsz?${query}`)).json()) as JetStream
+    const { now, account_details = [] } = (await (
+      await fetch(`http://127.0.0.1:${this.#monitor}/jsz?${query}`)
+    ).json()) as JetStream
     const streams = account_details.flatMap(({ stream_detail = [] }) => stream_detail)
     const consumers = streams.flatMap(({ consumer_detail = [] }) => consumer_detail)
     return consumers.filter(({ cluster, delivered: { last_active = now }, num_ack_pending, push_bound }) => {
@@ -127,13 +129,12 @@ export class NatsCluster implements Cluster {
     return cluster
   }
 
-  /**
-   * Nodes whose consumers have stopped, and how many of them: in nats-server 2.9.10 that happens after another node was killed, until they have
-   * another leader. A restart of the node gives them one.
-   */
-  async stalled(): Promise<Map<NatsNode, number>> {
-    const counts = await Promise.all(this.nodes.map(async (node) => [node, await node.stalled(STALLED_WAITS * this.#ackWaitMs)] as const))
-    return new Map(counts.filter(([, count]) => count > 0))
+  /** Nodes whose consumers have stopped, as texts: nats-server 2.9.10 may come to that after another node was killed. */
+  async stalled(): Promise<string[]> {
+    const ms = STALLED_WAITS * this.#ackWaitMs
+    const counts = await Promise.all(this.nodes.map((node) => node.stalled(ms)))
+    const texts = counts.map((count, i) => `NATS: ${count} consumers that ${this.nodes[i]!.name} leads have stopped`)
+    return texts.filter((_, i) => counts[i]! > 0)
   }
 
   /** Resident memory of its nodes, bytes. */
