@@ -167,11 +167,12 @@ export class Inbound {
 
   /**
    * Whether a message is the one that is held under its packet id. NATS counts packet ids anew on each stream, also where the session
-   * goes on: then another message comes under the id of one that is not acknowledged. With QoS 2 a packet id that is not released means
-   * the same message whatever DUP says (MQTT-4.3.3-10): Mosquitto after a crash does not know that it has sent it.
+   * goes on: then another message comes under the id of one that is not acknowledged. And over one stream it repeats a message whose
+   * PUBACK is on its way, after which the id is free there, while the owner has the copy. With QoS 2 a packet id that is not released
+   * means the same message whatever DUP says (MQTT-4.3.3-10): Mosquitto after a crash does not know that it has sent it.
    */
-  #isAgain({ stream, message: held, topic }: Exchange, message: Publish): boolean {
-    if (stream === this.#stream || held === undefined) return true
+  #isAgain({ message: held, topic }: Exchange, message: Publish): boolean {
+    if (held === undefined) return true
     const isRepeated = message.dup || message.qos === 2
     const isLike = isRepeated && topic === message.topic && held.payloadLength === message.payloadLength
     if (!isLike || !held.owned) return isLike
@@ -273,11 +274,12 @@ export class Inbound {
     if (type === PacketType.PUBREC && reasonCode < 0x80) this.#releaseLost(packetId, exchange)
     else {
       this.#delete(packetId)
-      this.#deliverBehind()
+      this.deliverBehind()
     }
   }
 
-  #deliverBehind(): void {
+  /** What waits for a packet id that is free by now comes to its turn. */
+  deliverBehind(): void {
     const behind = this.#behind ?? []
     this.#behind = undefined
     for (const message of behind) this.message(message)
@@ -327,7 +329,8 @@ export class Inbound {
 
   /**
    * The owner begins a conversation. What the far side has not sent over the stream that is up is forgotten: another client may have
-   * completed it in the same session, and what is still owed comes again.
+   * completed it in the same session, and what is still owed comes again. `deliverBehind` when the owner has forgotten it too: a new
+   * message may have the packet id.
    */
   forgetEarlier(isUp: boolean): void {
     for (const [packetId, { stream }] of this.#exchanges) if (!isUp || stream !== this.#stream) this.#delete(packetId)
@@ -337,7 +340,6 @@ export class Inbound {
       if (!isOwed && each.type === PacketType.PUBLISH) this.#weigh(-each.weight)
       return isOwed
     })
-    this.#deliverBehind()
   }
 
   /** Whether the owner has something under this packet id that the far side knows of. */

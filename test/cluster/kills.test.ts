@@ -7,7 +7,7 @@ import { describeWithNats, NatsCluster } from './nats-cluster.ts'
 import { describeWithRabbitMq, RabbitMqCluster } from './rabbitmq-cluster.ts'
 import { UpstreamSite } from './upstream-site.ts'
 
-/** In `npm test`: 10 altogether, without RabbitMQ, which takes half a minute to start. */
+/** In `npm test`: 7 altogether, without RabbitMQ, which takes half a minute to start. */
 const isFull = process.env.FULL === '1'
 const SEED = Number(process.env.CLUSTER_SEED ?? Date.now() % 2 ** 31)
 /** For one kill, ms; and for a cluster to start. */
@@ -70,7 +70,7 @@ const timeoutOf = ({ gateways, nodes }: Kills): number => START_MS + (gateways +
 const named = ({ gateways, nodes }: Kills): string => `${gateways} kills of gateways and ${nodes} of nodes`
 
 describeWithMosquittoBroker.concurrent('gateways in front of Mosquitto', () => {
-  const kills = scaled({ gateways: 30, nodes: 10 }, { gateways: 2, nodes: 1 })
+  const kills = scaled({ gateways: 30, nodes: 10 }, { gateways: 1, nodes: 1 })
   test.for([
     ['mqttv50', 5],
     ['mqttv311', 4],
@@ -80,7 +80,7 @@ describeWithMosquittoBroker.concurrent('gateways in front of Mosquitto', () => {
 })
 
 describeWithNats.concurrent('gateways in front of a NATS cluster of three', () => {
-  const kills = scaled({ gateways: 50, nodes: 20 }, { gateways: 3, nodes: 1 })
+  const kills = scaled({ gateways: 50, nodes: 20 }, { gateways: 2, nodes: 1 })
   test(`lose nothing in ${named(kills)}`, { timeout: timeoutOf(kills) }, async (context) => {
     await survives(await site(context, await NatsCluster.start({ nodes: 3 })), kills)
   })

@@ -8,6 +8,22 @@ import { type Cluster, type ClusterNode, describeWith, untilServing } from './cl
 
 /** Until a client is served at a node that has just been started, ms. */
 const PATIENCE_MS = 60_000
+/** So many times `ack_wait` without a delivery, and what is unacknowledged should have come again long ago. */
+const STALLED_WAITS = 5
+
+/** Of `/jsz`, what is read here. */
+interface JetStream {
+  readonly now: string
+  readonly account_details?: readonly { readonly stream_detail?: readonly { readonly consumer_detail?: readonly Consumer[] }[] }[]
+}
+
+interface Consumer {
+  readonly cluster?: { readonly leader?: string }
+  readonly delivered: { readonly last_active?: string }
+  readonly num_ack_pending: number
+  /** Somebody is subscribed. */
+  readonly push_bound?: boolean
+}
 
 /** For tests that need Debian's nats-server. */
 export const describeWithNats = describeWith('nats-server', 'nats-server')
@@ -15,12 +31,14 @@ export const describeWithNats = describeWith('nats-server', 'nats-server')
 class NatsNode implements ClusterNode {
   readonly name: string
   readonly port: number
+  readonly #monitor: number
   readonly #conf: string
   child: ChildProcess | undefined
 
-  constructor(dir: string, name: string, port: number, lines: readonly string[]) {
+  constructor(dir: string, name: string, { mqtt, monitor }: { mqtt: number; monitor: number }, lines: readonly string[]) {
     this.name = name
-    this.port = port
+    this.port = mqtt
+    this.#monitor = monitor
     this.#conf = join(dir, `${name}.conf`)
     writeFileSync(this.#conf, [...lines, ''].join('\n'))
   }
@@ -33,6 +51,23 @@ class NatsNode implements ClusterNode {
   async restart(): Promise<void> {
     this.spawn()
     await untilServing(this.port, PATIENCE_MS)
+  }
+
+  /**
+   * Consumers that this node leads, and that have stopped: subscribed, with unacknowledged messages, and nothing was delivered for so many
+   * milliseconds.
+   */
+  async stalled(ms: number): Promise<number> {
+    const query = 'accounts=true&streams=true&consumers=true'
+    const { now, account_details = [] } = (await (
+      await fetch(`http://127.0.0.1:${this.#monitor}/jsz?${query}`)
+    ).json()) as JetStream
+    const streams = account_details.flatMap(({ stream_detail = [] }) => stream_detail)
+    const consumers = streams.flatMap(({ consumer_detail = [] }) => consumer_detail)
+    return consumers.filter(({ cluster, delivered: { last_active = now }, num_ack_pending, push_bound }) => {
+      const isOwed = cluster?.leader === this.name && push_bound === true && num_ack_pending > 0
+      return isOwed && Date.parse(now) - Date.parse(last_active) > ms
+    }).length
   }
 
   async kill(): Promise<void> {
@@ -62,31 +97,44 @@ export class NatsCluster implements Cluster {
   readonly nodes: readonly NatsNode[]
   readonly #dir: string
 
-  private constructor(dir: string, nodes: readonly NatsNode[]) {
+  readonly #ackWaitMs: number
+
+  private constructor(dir: string, nodes: readonly NatsNode[], ackWaitSeconds: number) {
     this.#dir = dir
     this.nodes = nodes
+    this.#ackWaitMs = ackWaitSeconds * 1000
   }
 
   static async start({ nodes: count, ackWaitSeconds = 2 }: NatsOptions): Promise<NatsCluster> {
     const dir = mkdtempSync(join(tmpdir(), 'roost-nats-'))
-    const ports: { mqtt: number; clients: number; routes: number }[] = []
-    for (let i = 0; i < count; i++) ports.push({ mqtt: await freePort(), clients: await freePort(), routes: await freePort() })
+    const ports: { mqtt: number; clients: number; routes: number; monitor: number }[] = []
+    for (let i = 0; i < count; i++)
+      ports.push({ mqtt: await freePort(), clients: await freePort(), routes: await freePort(), monitor: await freePort() })
     const routes = ports.map((port) => `"nats://127.0.0.1:${port.routes}"`).join(', ')
-    const nodes = ports.map(({ mqtt, clients, routes: cluster }, i) => {
+    const nodes = ports.map(({ mqtt, clients, routes: cluster, monitor }, i) => {
       const name = `n${i + 1}`
       const lines = [
         `server_name: ${name}`,
         `listen: "127.0.0.1:${clients}"`,
+        `http: "127.0.0.1:${monitor}"`,
         `jetstream { store_dir: "${join(dir, name)}" }`,
         `mqtt { listen: "127.0.0.1:${mqtt}", ack_wait: "${ackWaitSeconds}s", max_ack_pending: 100 }`,
       ]
       if (count > 1) lines.push(`cluster { name: roost, listen: "127.0.0.1:${cluster}", routes: [${routes}] }`)
-      return new NatsNode(dir, name, mqtt, lines)
+      return new NatsNode(dir, name, { mqtt, monitor }, lines)
     })
-    const cluster = new NatsCluster(dir, nodes)
+    const cluster = new NatsCluster(dir, nodes, ackWaitSeconds)
     for (const node of nodes) node.spawn()
     await Promise.all(nodes.map(({ port }) => untilServing(port, PATIENCE_MS)))
     return cluster
+  }
+
+  /** Nodes whose consumers have stopped, as texts: nats-server 2.9.10 may come to that after another node was killed. */
+  async stalled(): Promise<string[]> {
+    const ms = STALLED_WAITS * this.#ackWaitMs
+    const counts = await Promise.all(this.nodes.map((node) => node.stalled(ms)))
+    const texts = counts.map((count, i) => `NATS: ${count} consumers that ${this.nodes[i]!.name} leads have stopped`)
+    return texts.filter((_, i) => counts[i]! > 0)
   }
 
   /** Resident memory of its nodes, bytes. */

@@ -129,7 +129,8 @@ export class RoamingSensor {
   #live(now: number): void {
     const { random, isBusy } = this.#field
     this.#due = now + random.between(5, 50)
-    if (!isBusy) return
+    if (!this.isSubscribed) this.#connect(now)
+    if (!isBusy || !this.isSubscribed) return
     if (this.#mayRoam()) this.#connect(now)
     else this.#publish(now)
   }
@@ -138,7 +139,7 @@ export class RoamingSensor {
     const { random, isBusy } = this.#field
     if (isBusy) this.#mayRoam()
     // At another gateway PINGREQ is answered with DISCONNECT, which makes it connect.
-    if (isBusy && random.chance(0.5)) this.#connect(now)
+    if (!this.isSubscribed || (isBusy && random.chance(0.5))) this.#connect(now)
     else this.#client.wake(now)
   }
 

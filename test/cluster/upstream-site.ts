@@ -112,10 +112,15 @@ export class UpstreamSite implements Field {
     this.isBusy = false
   }
 
+  /** Waits until everything owed has arrived; false if it has not in time. */
+  drained(ms: number): Promise<boolean> {
+    return until(() => this.#openCount === 0 && this.ledger.missing().length === 0, ms)
+  }
+
   /** Waits until everything owed has arrived, and judges what was published since the last time. */
   async settle(): Promise<string[]> {
     const { drainMs, cluster } = this.options
-    await until(() => this.#openCount === 0 && this.ledger.missing().length === 0, drainMs)
+    await this.drained(drainMs)
     await this.#quiet()
     const { ledger, violations, totals } = this
     if (this.#openCount > 0) violations.push(`${this.#openCount} messages were never acknowledged`)

@@ -199,6 +199,7 @@ export class SensorSession implements UpstreamLinkOwner {
     if (upstream === undefined || !isAccepted) return
     upstream.inbound.forgetEarlier(upstream.isUp)
     this.#handed.restart((packetId) => upstream.inbound.knows(packetId))
+    upstream.inbound.deliverBehind()
     this.#uplinked.restart(upstream.outbound)
     upstream.unpark(now)
     if (upstream.isUp) link.answer(connack(0, true))

@@ -35,8 +35,8 @@ export class SensorSubscriptions {
 
   /** For a SUBSCRIBE that makes them again. */
   *all(): Generator<SubscriptionRequest> {
+    // Retained messages do not come again where nothing was lost.
     for (const [filter, qos] of this.#filters ?? [])
-      // Retained messages do not come again where nothing was lost.
       yield { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 1 }
   }
 

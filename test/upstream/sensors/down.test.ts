@@ -123,6 +123,42 @@ describe('what a sensor gets', () => {
     }
   })
 
+  test('a copy that crosses its PUBACK: the new message that has its packet id over the same stream is not taken for it', () => {
+    const { world, far } = knowing()
+    far.publish('down', 'one', 1, 3)
+    world.send(R, say.puback(ID, 3))
+    expect(acknowledged(far)).toEqual(['3'])
+    far.publish('down', 'one', 1, 3, {}, true)
+    far.publish('down', 'two', 1, 3)
+    world.sent()
+    world.send(R, say.puback(ID, 3))
+    expect(acknowledged(far)).toEqual(['3'])
+    expect(world.sent()).toEqual(['PUBLISH 0401=two #3 q1'])
+    world.send(R, say.puback(ID, 3))
+    expect(acknowledged(far)).toEqual(['3', '3'])
+  })
+
+  test('a new message that has the packet id of what the sensor forgets by connecting anew is handed out, and nothing else', () => {
+    const { world, far } = knowing({ wills: 'gateway' })
+    far.sessionPresent = true
+    far.publish('down', 'one', 1, 3)
+    expect(world.sent()).toEqual(['PUBLISH 0401=one #3 q1'])
+    far.close()
+    world.send(R, say.publish(ID, 'here I am'))
+    world.advance(5_000)
+    far.publish('down', 'new', 1, 3)
+    expect(world.sent()).toEqual([])
+    world.send(R, say.connect('valve', { clean: false, will: true }), say.willTopic('w'), say.willMsg('gone'))
+    const lines = world.sent()
+    expect(lines.slice(0, 3)).toEqual(['WILLTOPICREQ', 'WILLMSGREQ', 'CONNACK'])
+    world.send(R, say.regack(ID, Number(/^REGISTER 0401=down #(\d+)$/.exec(lines[3]!)![1])))
+    expect(world.sent()).toEqual(['PUBLISH 0401=new #3 q1'])
+    expect(acknowledged(far)).toEqual([])
+    world.send(R, say.puback(ID, 3))
+    expect(acknowledged(far)).toEqual(['3'])
+    expect(world.sent()).toEqual([])
+  })
+
   test('a sensor that connects anew gets again what it has not acknowledged', () => {
     const { world, far } = knowing()
     far.sessionPresent = true
