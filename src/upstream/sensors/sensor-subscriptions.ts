@@ -33,10 +33,17 @@ export class SensorSubscriptions {
     return this.#filters?.size ?? 0
   }
 
+  /** Whether they are to be made again in any case; a link is about to see to it. */
+  takeUnsure(): boolean {
+    const { areUnsure } = this
+    this.areUnsure = false
+    return areUnsure
+  }
+
   /** For a SUBSCRIBE that makes them again. */
   *all(): Generator<SubscriptionRequest> {
+    // Retained messages do not come again where nothing was lost.
     for (const [filter, qos] of this.#filters ?? [])
-      // Retained messages do not come again where nothing was lost.
       yield { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 1 }
   }
 
