@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { FACTOR, ONLY_RANDOM, SEED } from './runs.ts'
+import { knownRuns, ONLY_RANDOM, runs } from './runs.ts'
 import { livePair, PairLife } from './sim/pair-life.ts'
 import { PAIR_STEP, type PairStep, pairSetups } from './sim/pair-step.ts'
 import { report } from './sim/report.ts'
@@ -23,7 +23,7 @@ describe('two servers with a bridge between them', () => {
         throw error
       }
     })
-    const details = fc.check(property, { numRuns: 100 * FACTOR, seed: SEED })
+    const details = fc.check(property, knownRuns(100))
     if (details.failed) expect.fail(report(details.seed, failing, livePair, 'pair/'))
   })
 
@@ -32,7 +32,7 @@ describe('two servers with a bridge between them', () => {
       const taken: PairStep[] = [{ do: 'build', ...scarce }, ...steps]
       expect(livePair(taken).trace).toEqual(livePair(taken).trace)
     })
-    fc.assert(twice, { numRuns: 3 * FACTOR, seed: SEED })
+    fc.assert(twice, runs(3))
   })
 
   const regressions = ONLY_RANDOM || !existsSync(FOLDER) ? [] : readdirSync(FOLDER).filter((name) => name.endsWith('.json'))

@@ -32,7 +32,7 @@ interface Exchange {
   stream: number
   /** The owner's answer, which no stream has carried. */
   answer: PublishResponse | undefined
-  /** What the owner has, or will get; undefined from its answer on. */
+  /** What the owner has, or will get; undefined from its answer on, unless the far side may mean another by the packet id. */
   message: Publish | undefined
   /** Its topic, under which the owner may not keep it. */
   readonly topic: string
@@ -149,6 +149,14 @@ export class Inbound {
     if (qos > 0) {
       const known = this.#exchanges.get(packetId)
       if (known?.phase === 'held' && !this.#isAgain(known, message)) this.#lost(packetId, known)
+      if (known?.phase === 'received' && !known.isLost && qos === 2 && this.#held !== undefined) {
+        // The far side has not heard the PUBREC. A sensor whose window is full would not take the message a second time.
+        if (this.#isAgain(known, message)) {
+          known.stream = this.#stream
+          return responseOf(PacketType.PUBREC, packetId)
+        }
+        this.#lost(packetId, known)
+      }
       if (known?.isLost === true && this.#exchanges.has(packetId)) {
         message.own()
         this.#behind ??= []
@@ -240,7 +248,7 @@ export class Inbound {
   }
 
   #answered(packetId: number, exchange: Exchange, { type, reasonCode }: PublishResponse): void {
-    exchange.message = undefined
+    if (this.#held === undefined) exchange.message = undefined
     if (type === PacketType.PUBREC && reasonCode < 0x80) exchange.phase = 'received'
     else this.#delete(packetId)
   }

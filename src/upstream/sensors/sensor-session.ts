@@ -141,8 +141,12 @@ export class SensorSession implements UpstreamLinkOwner {
     if (this.#listening || this.#early !== undefined) return
     // It comes again over the next stream, unless another gateway has delivered it.
     upstream.inbound.forgetWaiting()
-    const hasWill = this.willFor(this.#will, upstream.status.version as ProtocolVersion) !== undefined
-    if (!hasWill || lastedMs < LASTING_MS) upstream.parked = true
+    const version = upstream.status.version as ProtocolVersion
+    const hasWill = this.willFor(this.#will, version) !== undefined
+    // Its window may be full: one that is awake waits for the end of the exchange. 5.0 tells if another gateway has the session.
+    const mayBeAwake = upstream.inbound.unanswered > 0
+    const isSuspect = lastedMs < LASTING_MS && !(mayBeAwake && version === 5)
+    if (isSuspect || (!hasWill && !mayBeAwake)) upstream.parked = true
   }
 
   // --- For the gateway
@@ -230,8 +234,7 @@ export class SensorSession implements UpstreamLinkOwner {
     const { isRestored = false, isShared = false } = link.info
     this.upstream = upstream.open(now, settings, targets, this)
     this.upstream.listen(now, this.#listening)
-    if (this.filters.areUnsure) this.upstream.asked = 1
-    this.filters.areUnsure = false
+    if (this.filters.takeUnsure()) this.upstream.asked = 1
     if (options.sleepers === 'park' && isRestored && !this.#listening) this.upstream.parked = true
     this.upstream.send(now, {
       ...packet,

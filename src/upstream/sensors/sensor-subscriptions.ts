@@ -33,6 +33,13 @@ export class SensorSubscriptions {
     return this.#filters?.size ?? 0
   }
 
+  /** Whether they are to be made again in any case; a link is about to see to it. */
+  takeUnsure(): boolean {
+    const { areUnsure } = this
+    this.areUnsure = false
+    return areUnsure
+  }
+
   /** For a SUBSCRIBE that makes them again. */
   *all(): Generator<SubscriptionRequest> {
     // Retained messages do not come again where nothing was lost.
