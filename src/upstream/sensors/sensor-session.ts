@@ -1,5 +1,4 @@
-import type { Instant } from '../../base/machine.ts'
-import { earliest } from '../../base/machine.ts'
+import { earliest, type Instant } from '../../base/machine.ts'
 import type { Memory } from '../../base/memory.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { Timer, type Timers } from '../../base/timers.ts'
