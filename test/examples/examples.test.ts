@@ -173,6 +173,8 @@ test('every example is in the list, and run here or by vitest', () => {
   const listed = readFileSync(join(folder, 'README.md'), 'utf8').matchAll(/^\| \[([^\]]+)\]\(\1\)/gm)
   expect(Array.from(listed, ([, name]) => name).toSorted()).toEqual(files.toSorted())
   const self = readFileSync(fileURLToPath(import.meta.url), 'utf8')
-  for (const name of files.filter((each) => !each.endsWith('.test.mjs'))) expect(self).toContain(`start('${name}'`)
+  const programs = files.filter((each) => each.endsWith('.mjs') && !each.endsWith('.test.mjs'))
+  for (const name of programs) expect(self).toContain(`start('${name}'`)
+  expect(files.filter((each) => !each.endsWith('.mjs'))).toEqual(['sensor.c']) // sensor-c.test.ts
   expect(existsSync(join(folder, 'broker.test.mjs'))).toBe(true)
 })
