@@ -20,6 +20,9 @@ export function openOwnSession(world: World): void {
 export function bidFarewell(site: Site, guests: Guests, how: Farewell): void {
   site.take({ do: 'heal' })
   site.mendStore()
+  // What is on its way to a slow disk is there at once: who still waits for CONNACK cannot say goodbye.
+  site.world.store.commit()
+  site.world.input({ kind: 'durable' })
   site.run(SECOND)
   for (const { tcp } of site.stations) tcp.lookBack()
   if (how === 'settled') site.settle()
