@@ -144,10 +144,14 @@ export class Node {
 
   unsubscribe(filter: string): void {
     if (this.sensor.client.state !== 'active') return
-    this.#site.claims.forfeit(this.receiver)
-    // What is granted from now on was asked before.
-    this.#subscribing.fill(undefined)
+    this.forfeit()
     this.sensor.act((sn, now) => sn.unsubscribe(now, filter))
+  }
+
+  /** Its subscriptions end. One that it has asked for and not heard of may have been granted before that. */
+  forfeit(): void {
+    this.#site.claims.forfeit(this.receiver)
+    this.#subscribing.fill(undefined)
   }
 
   updateWill(): void {

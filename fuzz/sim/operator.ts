@@ -58,7 +58,11 @@ export class Operator {
       const key = `${node === undefined ? 'mqtt' : 'sn'}:${id}`
       if (step.do === 'http-disconnect') this.#ask('POST', '/api/v1/clients/:id/disconnect', { params: { id: key } })
       // The collector is there for everybody.
-      else if (receiver !== this.#site.collector.receiver) this.#end(key, receiver)
+      else if (receiver !== this.#site.collector.receiver) {
+        this.#end(key, receiver)
+        // CONNACK tells an MQTT client that its session is gone, and with it all that was granted; a sensor is never told.
+        node?.forfeit()
+      }
     }
   }
 
