@@ -261,9 +261,6 @@ export class Site {
     world.store.refuse = false
     world.store.delayMs = COMMIT_MS
     this.#unstall()
-    // What is on its way to a slow disk is there at once: checkers count on it (fuzz/README.md, open findings).
-    world.store.commit()
-    world.input({ kind: 'durable' })
   }
 
   #unstall(): void {

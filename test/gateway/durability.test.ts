@@ -157,6 +157,41 @@ describe('nothing leaves before the records that it depends on are durable', () 
     expect(world.sent('r')).toEqual(['PUBLISH 0401=x #1 q2'])
   })
 
+  test('a pause of the process is no time in which PINGRESP could have waited for the disk', () => {
+    const world = gated()
+    world.send('r', say.subscribe('a', 2), say.disconnect(600))
+    world.settle()
+    world.sent('r')
+    world.publish('a', 'x', 2)
+    world.send('r', say.ping('s'))
+    world.now += 60_000
+    world.gateway.paused(world.now, 60_000)
+    // Timers come before what waited in the socket of the disk.
+    world.advance(0)
+    world.settle()
+    expect(world.sent('r')).toEqual(['PUBLISH 0401=x #1 q2'])
+    world.send('r', say.pubrec(1))
+    world.settle()
+    world.send('r', say.pubcomp(1))
+    world.settle()
+    expect(world.sent('r')).toEqual(['PUBREL #1', 'PINGRESP'])
+  })
+
+  test('after a pause of the process PINGRESP does not wait for ever either', () => {
+    const world = gated()
+    world.send('r', say.subscribe('a', 2), say.disconnect(600))
+    world.settle()
+    world.sent('r')
+    world.publish('a', 'x', 2)
+    world.send('r', say.ping('s'))
+    world.now += 60_000
+    world.gateway.paused(world.now, 60_000)
+    world.advance(0)
+    expect(world.sent('r')).toEqual([])
+    world.advance(60_000)
+    expect(world.sent('r')).toEqual(['PINGRESP'])
+  })
+
   test('a full store: what would have to be remembered is refused with congestion or not answered, and nothing is lost', () => {
     const world = gated()
     world.send('r', say.subscribe('a', 1))

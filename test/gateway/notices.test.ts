@@ -103,6 +103,12 @@ describe('what comes out of turn is told to whoever debugs', () => {
     world.send('r', say.connect('s', { will: true, clean: false }), say.ping())
     expect(lines(world)).toEqual(['debug protocol-error sn:s at r PINGREQ ends the will dialogue that its CONNECT began'])
   })
+
+  test('something that comes before CONNACK', () => {
+    const world = new TestGateway()
+    world.send('r', say.connect('s', { will: true }), say.publish(1, 'x', 1, 5, 'predefined'))
+    expect(lines(world)).toEqual(['debug protocol-error sn:s at r PUBLISH before CONNACK'])
+  })
 })
 
 describe('who is where', () => {

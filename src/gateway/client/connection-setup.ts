@@ -107,7 +107,10 @@ export class ConnectionSetup {
   crossed(now: Instant, message: Message): void {
     const client = this.#client
     // Once the dialogue is complete, the client can only be waiting for CONNACK.
-    if (client.link === undefined || this.#dialogue === undefined || this.isUnderWay) return
+    if (client.link === undefined || this.#dialogue === undefined || this.isUnderWay) {
+      reportIgnored(client, `${typeName(message.type)} before CONNACK`)
+      return
+    }
     reportIgnored(client, `${typeName(message.type)} ends the will dialogue that its CONNECT began`)
     this.breakOff(now)
     client.react(now, message)

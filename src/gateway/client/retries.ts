@@ -47,12 +47,12 @@ export class Retries {
     }
     const first = this.#outbound.exchanges.open[0]
     if (first === undefined) {
-      this.#client.awakePeriod.close()
+      this.#closeAwakePeriod(now)
       return
     }
     if (this.#outbound.waitsForPort || this.#client.awaitsStore) {
       // The message has not left yet.
-      if (this.#client.state === 'awake') this.#client.awakePeriod.close()
+      if (this.#client.state === 'awake') this.#closeAwakePeriod(now)
       else this.arm(now)
       return
     }
@@ -63,6 +63,14 @@ export class Retries {
     this.again(now)
     this.#sendAgain()
     if (this.#outbound.halted === 'lacks id') this.#outbound.halted = undefined
+  }
+
+  /** Nothing has left for as long as all attempts may take. While the process did not run, nothing could: that time does not count. */
+  #closeAwakePeriod(now: Instant): void {
+    const { host, retryProfile, awakePeriod } = this.#client
+    const deadline = host.pauses.extend(this.#at().deadline, allTriesMs(retryProfile))
+    if (now < deadline) host.timers.arm(this.#at(), deadline)
+    else awakePeriod.close()
   }
 
   #sendAgain(): void {
