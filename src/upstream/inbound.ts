@@ -73,8 +73,12 @@ export class Inbound {
   /** Messages with QoS 0 that wait, and bytes of them. */
   readonly #unsaved = { count: 0, bytes: 0 }
   #dropped = 0
-  /** Of a new session, with packet ids that the owner has still to complete. */
-  #behind: Publish[] | undefined = undefined
+  /**
+   * Messages with QoS 1 and 2, by packet id, in order: the owner has still to complete another message under the packet id of the
+   * first. Those behind it wait too, or a retained message would come after its deletion. QoS 0 does not: MQTT orders messages of one
+   * QoS, and it would not come again over the next stream.
+   */
+  readonly #behind = new Map<number, Publish>()
 
   /** `sum`: what is held counts here too. `held`: the owner may sleep, and completes what the far side has lost. */
   constructor(sum: ByteCount, held?: HeldLimits) {
@@ -90,20 +94,24 @@ export class Inbound {
   }
 
   get waiting(): number {
-    return this.#waiting.length + this.#releases.length
+    return this.#messages + this.#releases.length
+  }
+
+  get #messages(): number {
+    return this.#waiting.length + this.#behind.size
   }
 
   /** Unanswered messages of QoS 1 and 2: what Receive Maximum limits. */
   get unanswered(): number {
-    return this.#exchanges.size
+    return this.#exchanges.size + this.#behind.size
   }
 
   get isFull(): boolean {
-    return this.#waiting.length >= WAITING_MAX || this.#bytes >= WAITING_BYTES
+    return this.#messages >= WAITING_MAX || this.#bytes >= WAITING_BYTES
   }
 
   get isDrained(): boolean {
-    return this.#waiting.length <= WAITING_MAX / 2 && this.#bytes <= WAITING_BYTES / 2
+    return this.#messages <= WAITING_MAX / 2 && this.#bytes <= WAITING_BYTES / 2
   }
 
   /** The next one for the owner. A `Delivery` is valid until the next call. While the owner does not listen, only a PUBREL. */
@@ -157,13 +165,11 @@ export class Inbound {
         }
         this.#lost(packetId, known)
       }
-      if (known?.isLost === true && this.#exchanges.has(packetId)) {
-        message.own()
-        this.#behind ??= []
-        this.#behind.push(message)
+      if (known?.phase === 'held' && !known.isLost && known.qos === qos) return this.#answerOf(packetId, known)
+      if (this.#behind.size > 0 || this.#isLost(packetId)) {
+        this.#waitBehind(message)
         return undefined
       }
-      if (known?.phase === 'held' && !known.isLost && known.qos === qos) return this.#answerOf(packetId, known)
       this.#set(packetId, exchangeOf('held', qos, this.#stream, message))
     }
     this.#waiting.push(message)
@@ -171,6 +177,34 @@ export class Inbound {
     this.#weigh(message.weight)
     if (qos === 0) this.#holds(message.weight)
     return undefined
+  }
+
+  /** The owner has a message under this packet id that the far side does not mean any more. */
+  #isLost(packetId: number): boolean {
+    return this.#exchanges.get(packetId)?.isLost === true
+  }
+
+  #waitBehind(message: Publish): void {
+    // NATS repeats over one stream what is not acknowledged.
+    if (this.#behind.has(message.packetId)) return
+    message.own()
+    this.#behind.set(message.packetId, message)
+    this.#weigh(message.weight)
+  }
+
+  /** What waits for a packet id that is free by now comes to its turn, with what is behind it. */
+  deliverBehind(): void {
+    for (const [packetId, message] of this.#behind) {
+      if (this.#isLost(packetId)) return
+      this.#behind.delete(packetId)
+      this.#set(packetId, exchangeOf('held', message.qos, this.#stream, message))
+      this.#waiting.push(message)
+    }
+  }
+
+  #forgetBehind(): void {
+    for (const { weight } of this.#behind.values()) this.#weigh(-weight)
+    this.#behind.clear()
   }
 
   /**
@@ -258,9 +292,10 @@ export class Inbound {
     for (const packetId of packetIds) this.#set(packetId, exchangeOf('received', 2, 0))
   }
 
-  /** A stream is up. */
+  /** A stream is up. What the owner has not got comes again over it, or is gone with the session. */
   resume(sessionPresent: boolean): void {
     this.#stream++
+    this.#forgetBehind()
     if (!sessionPresent && this.#held !== undefined) this.#lose()
     else if (!sessionPresent) this.#sessionLost()
   }
@@ -284,13 +319,6 @@ export class Inbound {
       this.#delete(packetId)
       this.deliverBehind()
     }
-  }
-
-  /** What waits for a packet id that is free by now comes to its turn. */
-  deliverBehind(): void {
-    const behind = this.#behind ?? []
-    this.#behind = undefined
-    for (const message of behind) this.message(message)
   }
 
   #releaseLost(packetId: number, exchange: Exchange): void {
@@ -327,6 +355,7 @@ export class Inbound {
 
   /** What the owner has not got is forgotten, and comes again over another stream; QoS 0, which would not, stays. */
   forgetWaiting(): void {
+    this.#forgetBehind()
     this.#waiting.filter((each) => {
       if (each.type !== PacketType.PUBLISH || each.qos === 0) return true
       this.#weigh(-each.weight)
@@ -341,6 +370,7 @@ export class Inbound {
    * message may have the packet id.
    */
   forgetEarlier(isUp: boolean): void {
+    if (!isUp) this.#forgetBehind()
     for (const [packetId, { stream }] of this.#exchanges) if (!isUp || stream !== this.#stream) this.#delete(packetId)
     this.#releases.filter(({ packetId }) => this.#exchanges.has(packetId))
     this.#waiting.filter((each) => {
@@ -368,7 +398,7 @@ export class Inbound {
   clear(): void {
     this.#unsaved.count = 0
     this.#unsaved.bytes = 0
-    this.#behind = undefined
+    this.#forgetBehind()
     this.#clearExchanges()
     this.#stale.clear()
     this.#waiting.clear()

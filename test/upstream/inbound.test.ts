@@ -259,6 +259,153 @@ describe('an owner that takes nothing', () => {
   })
 })
 
+describe('messages behind one that waits for its packet id', () => {
+  /** The owner has messages with these packet ids, and the far side begins to count anew. */
+  function heldUnder(...packetIds: number[]): void {
+    for (const packetId of packetIds) far.publish('a', `old ${packetId}`, 2, packetId)
+    reconnect()
+    owner.messages.length = 0
+  }
+  const complete = (packetId: number): void => {
+    answer(PUBREC, packetId)
+    answer(PUBCOMP, packetId)
+  }
+
+  test('do not overtake it, except with QoS 0, which has no packet id and would not come again', () => {
+    heldUnder(1)
+    far.publish('a', 'first', 2, 1)
+    far.publish('a', 'second', 2, 2)
+    far.publish('a', 'third', 1, 3)
+    far.publish('a', 'unsaved', 0, 0)
+    expect(texts()).toEqual(['unsaved'])
+    expect(link.backlog).toBe(3)
+    complete(1)
+    expect(texts()).toEqual(['unsaved', 'first', 'second', 'third'])
+    expect(far.of(PUBREC)).toEqual([])
+    answer(PUBREC, 1)
+    answer(PUBREC, 2)
+    answer(PUBACK, 3)
+    expect(far.of(PUBREC)).toEqual(['1', '2'])
+    expect(far.of(PUBACK)).toEqual(['3'])
+    // Nothing waits any more.
+    far.publish('a', 'fourth', 1, 4)
+    expect(texts().at(-1)).toBe('fourth')
+  })
+
+  test('come in order, up to the next one that waits for its packet id', () => {
+    heldUnder(1, 2, 3)
+    for (const packetId of [1, 4, 2, 5, 3]) far.publish('a', `new ${packetId}`, 2, packetId)
+    complete(3)
+    expect(texts()).toEqual([])
+    complete(1)
+    expect(texts()).toEqual(['new 1', 'new 4'])
+    complete(2)
+    expect(texts()).toEqual(['new 1', 'new 4', 'new 2', 'new 5', 'new 3'])
+  })
+
+  test('do not hold up the answer to what the owner has already', () => {
+    heldUnder(1, 2)
+    answer(PUBREC, 2)
+    far.publish('a', 'new', 2, 1)
+    far.publish('a', 'old 2', 2, 2, {}, true)
+    expect(far.of(PUBREC, far.stream.got)).toEqual(['2'])
+    expect(texts()).toEqual([])
+  })
+
+  test('wait once, however often they come', () => {
+    heldUnder(1)
+    far.publish('a', 'first', 1, 1)
+    far.publish('a', 'second', 1, 2)
+    far.publish('a', 'second', 1, 2, {}, true)
+    far.publish('a', 'first', 1, 1, {}, true)
+    complete(1)
+    expect(texts()).toEqual(['first', 'second'])
+  })
+
+  test('weigh, and pause the socket', () => {
+    const paused: string[] = []
+    near.seen = (out) => {
+      if (out.kind === 'pause' || out.kind === 'resume') paused.push(out.kind)
+    }
+    heldUnder(1)
+    const before = near.upstream.held.sum
+    far.publish('a', 'first', 1, 1)
+    for (let packetId = 2; packetId < 12; packetId++) far.publish('a', 'x'.repeat(100_000), 1, packetId)
+    expect(paused).toEqual([])
+    expect(near.upstream.held.sum).toBeGreaterThan(before + 1_000_000)
+    far.publish('a', 'x'.repeat(100_000), 1, 12)
+    expect(paused).toEqual(['pause'])
+    near.wipe()
+    complete(1)
+    expect(paused).toEqual(['pause', 'resume'])
+    expect(texts().map((text) => text.slice(0, 5))).toEqual(['first', ...Array.from({ length: 11 }, () => 'xxxxx')])
+    for (let packetId = 1; packetId <= 12; packetId++) answer(PUBACK, packetId)
+    expect(link.inbound.unanswered).toBe(0)
+    expect(near.upstream.held.sum).toBe(0)
+  })
+
+  test('are forgotten with the stream, over the next of which they come again', () => {
+    heldUnder(1)
+    const before = near.upstream.held.sum
+    far.publish('a', 'first', 1, 1)
+    far.publish('a', 'second', 1, 2)
+    expect(link.inbound.unanswered).toBe(3)
+    reconnect()
+    expect(link.backlog).toBe(0)
+    expect(link.inbound.unanswered).toBe(1)
+    expect(near.upstream.held.sum).toBe(before)
+    far.publish('a', 'first', 1, 1, {}, true)
+    far.publish('a', 'second', 1, 2, {}, true)
+    complete(1)
+    expect(texts()).toEqual(['first', 'second'])
+    answer(PUBACK, 1)
+    answer(PUBACK, 2)
+    expect(far.of(PUBACK, far.stream.got)).toEqual(['1', '2'])
+    expect(near.upstream.held.sum).toBe(0)
+  })
+
+  test('are not acknowledged to a new session of the far side', () => {
+    heldUnder(1)
+    far.publish('a', 'first', 1, 1)
+    far.publish('a', 'second', 1, 2)
+    reconnect(false)
+    // The owner has still to complete what it has; what it has not got is gone with the session.
+    far.publish('a', 'new', 1, 2)
+    expect(texts()).toEqual(['new'])
+    complete(1)
+    answer(PUBACK, 2)
+    expect(texts()).toEqual(['new'])
+    expect(far.of(PUBACK, far.stream.got)).toEqual(['2'])
+    expect(link.inbound.unanswered).toBe(0)
+    expect(near.upstream.held.sum).toBe(0)
+  })
+
+  test('are forgotten when the link rests, and when its owner begins anew', () => {
+    for (const end of ['rest', 'forget'] as const) {
+      const second = near.open(owner, { name: end }, { version: 5 })
+      near.connect(second)
+      far.publish('a', 'old', 1, 1)
+      far.sessionPresent = true
+      far.close()
+      near.advance(10_000)
+      const before = near.upstream.held.sum
+      far.publish('a', 'first', 1, 1)
+      far.publish('a', 'second', 1, 2)
+      expect(second.inbound.waiting).toBe(2)
+      if (end === 'rest') second.rest(near.now)
+      else second.forget()
+      near.run()
+      expect(second.inbound.waiting).toBe(0)
+      expect(near.upstream.held.sum).toBeLessThanOrEqual(before)
+      second.send(near.now, response(PUBACK, 1))
+      near.run()
+      expect(near.upstream.held.sum).toBe(0)
+      expect(texts()).not.toContain('first')
+      owner.messages.length = 0
+    }
+  })
+})
+
 test('topic aliases of the far side are resolved, and its subscription identifiers removed', () => {
   const aliased = (topic: string, text: string): void =>
     far.publish(topic, text, 0, 0, { topicAlias: 3, subscriptionIdentifiers: [9], contentType: 'text' })
