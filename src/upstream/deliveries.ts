@@ -15,8 +15,11 @@ export class Deliveries {
   readonly #releasing = new Set<number>()
   /** The local session had no room for them. */
   #postponed: number[] = []
-  /** From a new session of the remote broker, with packet ids of the one before that are still open here. */
-  #behind: Publish[] = []
+  /**
+   * From a new session of the remote broker: the first has a packet id of the one before that is still open here. Those behind it wait
+   * too, or a retained message would come after its deletion, and so does PUBREL for one that waits.
+   */
+  #behind: (Publish | PublishResponse)[] = []
 
   constructor(send: (now: Instant, packet: Packet) => void) {
     this.#send = send
@@ -30,17 +33,28 @@ export class Deliveries {
   deliver(now: Instant, message: Publish): void {
     const { qos, packetId } = message
     if (qos === 0) this.#send(now, message)
-    else if (this.#open.has(packetId) || this.#releasing.has(packetId)) {
+    else if (this.#behind.length > 0 || this.#isInUse(packetId)) {
       message.own()
       this.#behind.push(message)
-    } else {
-      this.#open.set(packetId, message)
-      this.#send(now, message)
-    }
+    } else this.#hand(now, message)
+  }
+
+  #isInUse(packetId: number): boolean {
+    return this.#open.has(packetId) || this.#releasing.has(packetId)
+  }
+
+  #hand(now: Instant, message: Publish): void {
+    this.#open.set(message.packetId, message)
+    this.#send(now, message)
   }
 
   /** PUBREL of the remote broker. */
   released(now: Instant, packet: PublishResponse): void {
+    if (this.#behind.some(({ packetId }) => packetId === packet.packetId)) this.#behind.push(packet)
+    else this.#release(now, packet)
+  }
+
+  #release(now: Instant, packet: PublishResponse): void {
     this.#releasing.add(packet.packetId)
     this.#send(now, packet)
   }
@@ -49,10 +63,12 @@ export class Deliveries {
   answered(now: Instant, { type, packetId }: PublishResponse): void {
     if (type === PacketType.PUBCOMP) this.#releasing.delete(packetId)
     else this.#open.delete(packetId)
-    if (this.#behind.length === 0) return
-    const behind = this.#behind
-    this.#behind = []
-    for (const message of behind) this.deliver(now, message)
+    for (let next = this.#behind[0]; next !== undefined; next = this.#behind[0]) {
+      if (next.type === PacketType.PUBLISH && this.#isInUse(next.packetId)) return
+      this.#behind.shift()
+      if (next.type === PacketType.PUBLISH) this.#hand(now, next)
+      else this.#release(now, next)
+    }
   }
 
   /** The local session cannot take the message now: it gets it again with `retry`. */
