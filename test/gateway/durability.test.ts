@@ -60,10 +60,14 @@ describe('nothing leaves before the records that it depends on are durable', () 
     })
   }
 
-  test('the DISCONNECT that says goodbye, asked for again meanwhile', () => {
+  // A sleeping sensor takes a second one for the end of its session.
+  test.each([
+    ['says goodbye', undefined],
+    ['grants sleep', 60],
+  ])('the DISCONNECT that %s, asked for again meanwhile', (_, duration) => {
     const world = gated()
-    world.send('r', say.disconnect())
-    world.send('r', say.disconnect())
+    world.send('r', say.disconnect(duration))
+    world.send('r', say.disconnect(duration))
     expect(world.sent('r')).toEqual([])
     expect(answeredAfterAll(world)).toEqual({ answers: ['DISCONNECT'], early: [] })
   })

@@ -55,11 +55,17 @@ export function disconnected(client: GatewayClient, now: Instant, { duration = 0
 }
 
 /**
- * Answers DISCONNECT. The answer promises that the will never fires, so there is none without a record; the client retransmits.
+ * Answers DISCONNECT. The answer promises that the will never fires, so there is none without a record; the client retransmits. An
+ * answer to an earlier copy that still waits for the store is replaced: a sleeping client would take the second one for the end of
+ * its session.
  */
 function answer(client: GatewayClient, recorded: Recorded): void {
-  if (recorded === 'full') reportIgnored(client, 'DISCONNECT is not answered, because the store is full')
-  else client.send({ type: MsgType.DISCONNECT, duration: undefined }, recorded)
+  if (recorded === 'full') {
+    reportIgnored(client, 'DISCONNECT is not answered, because the store is full')
+    return
+  }
+  client.replies.cancel(MsgType.DISCONNECT)
+  client.send({ type: MsgType.DISCONNECT, duration: undefined }, recorded)
 }
 
 /** The client is lost: its will fires, and its session remains until it expires. */
