@@ -15,6 +15,8 @@ export class RoamChecker {
   /** The last fault, and the last one that takes longer than a gateway to come back. */
   faultAt = Number.NEGATIVE_INFINITY
   longFaultAt = Number.NEGATIVE_INFINITY
+  /** By then a gateway has noticed that its streams had gone silent. Until then it may take a sensor for its own that has moved. */
+  silentUntil = Number.NEGATIVE_INFINITY
   /** Dials that the steps explain. */
   dials = 0
   readonly #site: RoamSite
@@ -25,7 +27,7 @@ export class RoamChecker {
 
   get isCalm(): boolean {
     const { isSound, schedule } = this.#site
-    return isSound && schedule.now >= this.faultAt + CALM_MS
+    return isSound && schedule.now >= Math.max(this.faultAt, this.silentUntil) + CALM_MS
   }
 
   /** There were no more dials than the steps explain, as long as nothing has gone wrong. */
@@ -53,9 +55,12 @@ export class RoamChecker {
     const { now } = schedule
     // Pings that are lost make it lost.
     if (setup.lossy) return
+    // It was refused, and what it had still to say of its will came after that.
+    if (!node.isAccepted) return
     // The gateway that it has left may take it for its own, and dial: after a fault, and where 3.1.1 does not say why a stream ends.
     const isSuspect = setup.version === 4 || !this.isCalm
-    if (isSuspect && now < node.movedAt + CALM_MS) return
+    const isSilent = node.movedAt > Number.NEGATIVE_INFINITY && now < this.silentUntil + CALM_MS
+    if (isSilent || (isSuspect && now < node.movedAt + CALM_MS)) return
     if (!node.mayBeUnknown && now > node.saidAt + LATE_MS)
       this.tell(`${node.id} is disconnected although it was there all the time`)
   }
@@ -65,7 +70,7 @@ export class RoamChecker {
     const { now } = this.#site.schedule
     // Nobody can know that one is at the other gateway before it has said so there.
     const isThere = !node.isGone && !node.mayBeUnknown && now - node.lastHeard < MINUTE
-    const isExplained = !this.#site.isSound || now < this.longFaultAt + CALM_MS
+    const isExplained = !this.#site.isSound || now < Math.max(this.longFaultAt, this.silentUntil) + CALM_MS
     if (!isExplained && isThere) this.tell(`the will of ${node.id} is published although it is there`)
   }
 }

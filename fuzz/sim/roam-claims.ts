@@ -10,6 +10,9 @@ export interface RoamMessage {
   readonly at: number
   /** When the publisher was told; `undefined`: it was not. */
   acknowledgedAt: number | undefined
+  /** PUBLISH datagrams with it that reached a gateway, and that a gateway sent: the radio may double them. */
+  arrived: number
+  handed: number
   /** The cluster was made to forget the session that it had to wait in, or may have been in. */
   inDoubt: boolean
 }
@@ -60,6 +63,8 @@ export class RoamClaims {
       way,
       at,
       acknowledgedAt: undefined,
+      arrived: 0,
+      handed: 0,
       inDoubt: this.#forgotten.has(node),
     }
     this.published.set(text, one)
@@ -127,10 +132,15 @@ export class RoamClaims {
         const one = this.published.get(text)
         if (one === undefined || count === 1) return []
         const qos = this.qosFor(receiver, one)
-        const once = one.qos !== 1 && (qos === 0 || qos === 2)
-        return once && !one.inDoubt ? [`${receiver.id} got "${text}" with QoS ${qos} ${count} times`] : []
+        const tooOften = qos === 0 ? this.#isDoubled(one, count) : one.qos === 2 && qos === 2
+        return tooOften && !one.inDoubt ? [`${receiver.id} got "${text}" with QoS ${qos} ${count} times`] : []
       })
     })
+  }
+
+  /** A gateway, or the cluster, has made more of it than it got. */
+  #isDoubled({ way, arrived, handed }: RoamMessage, count: number): boolean {
+    return way === 'up' ? count > arrived : handed > 1
   }
 
   /** First deliveries keep the order of their publisher, for each topic and QoS. */

@@ -24,12 +24,16 @@ export class RoamNode {
   isGone = false
   /** Since its last CONNACK it was in the area of the other gateway, or somebody has taken its session. */
   mayBeUnknown = true
+  /** Its last CONNECT was accepted, and it has not been told of an end since. */
+  isAccepted = false
   /** What it said last of its own will: late copies of it are under way. */
   saidAt = 0
   /** Where it has subscribed, as long as it has not been elsewhere. */
   subscribedAt: Area | undefined = undefined
   /** The cluster has lost its session, and with it the subscription. */
   isForgotten = false
+  /** The cluster is about to, as soon as it runs: until then it has a subscription that is not made again. */
+  isBeingForgotten = false
   /** When it came to where it is. */
   movedAt = Number.NEGATIVE_INFINITY
   /** It sleeps for so long at a time; 0: not at all. */
@@ -90,6 +94,7 @@ export class RoamNode {
     switch (event.event) {
       case 'connected':
         this.mayBeUnknown = false
+        this.isAccepted = true
         if (!this.#isSubscribed) this.#subscribe()
         else if (this.sleepSeconds > 0) this.#sleep()
         break
@@ -119,6 +124,7 @@ export class RoamNode {
       case 'disconnected':
         if (this.isGone) break
         this.#site.checker.disconnected(this)
+        this.isAccepted = false
         this.#giveUp()
         this.#again(this.mayBeUnknown ? 0 : RECONNECT_MS)
         break
@@ -128,6 +134,7 @@ export class RoamNode {
         else this.#again(RECONNECT_MS)
         break
       case 'refused':
+        this.isAccepted = false
         this.#again(RECONNECT_MS)
         break
       default:
@@ -163,7 +170,8 @@ export class RoamNode {
 
   sleep(seconds: number): void {
     this.sleepSeconds = seconds
-    if (this.client.state === 'active' && this.#isSubscribed) this.#sleep()
+    const { state } = this.client
+    if ((state === 'active' || state === 'asleep') && this.#isSubscribed) this.#sleep()
   }
 
   #sleep(): void {
@@ -187,7 +195,7 @@ export class RoamNode {
   /** It hears the other gateway from now on. */
   roam(): void {
     // The gateway that it leaves has still to make its subscription again, and the other one cannot.
-    if (this.isForgotten && !this.#site.hasSubscription(this)) return
+    if (this.isBeingForgotten || (this.isForgotten && !this.#site.hasSubscription(this))) return
     this.isForgotten = false
     if (this.client.state !== 'asleep' && this.#site.setup.version === 4) this.#site.checker.dials += DIALS_PER_MOVE
     this.movedAt = this.#site.schedule.now

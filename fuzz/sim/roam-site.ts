@@ -1,8 +1,10 @@
 import type { Notice } from '../../src/base/notice.ts'
+import { MsgType } from '../../src/mqttsn/messages.ts'
 import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
 import type { ServerOptions } from '../../src/server.ts'
 import type { SensorUpstreamOptions } from '../../src/upstream/sensors/options.ts'
 import type { Target } from '../../src/upstream/target.ts'
+import { messageOf } from './checkers/checker.ts'
 import { dropsTold } from './drops-told.ts'
 import { LOSSY, PERFECT } from './network.ts'
 import { RoamChecker } from './roam-checker.ts'
@@ -22,6 +24,9 @@ const SESSION_SECONDS = 7 * 24 * 3600
 const STEP_MS = 15
 const RECONNECT_MS = 500
 const ROUND_MS = 10 * MINUTE
+const UPSTREAM_KEEP_ALIVE_SECONDS = 900
+/** Until a stream that has gone silent is taken for dead, by either end, and its gateway dials again. */
+const SILENCE_MS = 2 * UPSTREAM_KEEP_ALIVE_SECONDS * SECOND
 const ROUNDS = 12
 
 /** An application at the cluster with a lasting session, which comes back by itself. */
@@ -111,6 +116,11 @@ export class RoamSite {
     const connections = { listeners: new Map([['cluster', limit]]) }
     this.worlds = { a: inFront(1), b: inFront(2), cluster: world(3, {}, { connections }) }
     for (const place of PLACES) this.worlds[place].observers.push({ notice: (notice) => this.#noticed(place, notice) })
+    for (const area of AREAS)
+      this.worlds[area].observers.push({
+        datagramIn: (_, datagram) => this.#carried(datagram, 'arrived'),
+        datagramOut: (_, datagram) => this.#carried(datagram, 'handed'),
+      })
     const { a, b, cluster } = this.worlds
     this.trunks = { a: new Trunk(a, cluster, 'cluster'), b: new Trunk(b, cluster, 'cluster') }
     for (const area of AREAS) this.worlds[area].network.faults = PERFECT
@@ -130,6 +140,12 @@ export class RoamSite {
   #noticed(_place: Place, notice: Notice): void {
     this.notices.push(notice)
     this.claims.dropped += dropsTold(notice)
+  }
+
+  #carried(datagram: Uint8Array, how: 'arrived' | 'handed'): void {
+    const message = messageOf(datagram)
+    const one = message?.type === MsgType.PUBLISH ? this.claims.published.get(textOf(message.data)) : undefined
+    if (one !== undefined) one[how]++
   }
 
   heardWill(text: string): void {
@@ -167,6 +183,7 @@ export class RoamSite {
     // A gateway that is killed, and a stream that breaks, are back before the cluster publishes a will.
     const isShort = step.do === 'cut' || (step.do === 'crash' && step.place !== 'cluster')
     if (!isShort) this.checker.longFaultAt = now
+    if (step.do === 'silence') this.checker.silentUntil = now + SILENCE_MS
     what()
   }
 
@@ -227,8 +244,11 @@ export class RoamSite {
     this.claims.forget(node.number)
     node.mayBeUnknown = true
     node.isForgotten = true
+    node.isBeingForgotten = true
     const usurper = this.worlds.cluster.addTcpClient({ clientId: node.id, version: 4, cleanStart: true }, 'unobserved')
     usurper.onEvent = (event) => {
+      // The cluster may have forgotten it just before the stream broke.
+      node.isBeingForgotten = false
       if (event.event !== 'connected') return
       this.claims.forget(node.number)
       usurper.act((mqtt, now) => mqtt.disconnect(now))
@@ -257,7 +277,7 @@ export class RoamSite {
       world.store.delayMs = COMMIT_MS
       this.#unstall(world)
       world.store.commit()
-      world.wakeStore()
+      world.input({ kind: 'durable' })
     }
     this.run(MINUTE)
     for (const node of this.nodes) node.stay()
@@ -312,7 +332,7 @@ const sensorsAt = (gatewayId: number, { version, sleepers, window }: RoamSetup):
   clientId: '%c',
   username: undefined,
   password: undefined,
-  keepAliveSeconds: 900,
+  keepAliveSeconds: UPSTREAM_KEEP_ALIVE_SECONDS,
   sleepers,
   quietMs: 100,
   window,

@@ -47,7 +47,16 @@ export class SensorSubscriptions {
       yield { filter, qos, noLocal: false, retainAsPublished: false, retainHandling: 1 }
   }
 
+  /**
+   * From a record of the process before. That may have ended when the cluster had lost the session and it had not subscribed again:
+   * the next stream is told that the session is there.
+   */
   restore(filter: string, qos: QoS | undefined): void {
+    this.areUnsure = true
+    this.#set(filter, qos)
+  }
+
+  #set(filter: string, qos: QoS | undefined): void {
     if (qos !== undefined) {
       this.#filters ??= new Map()
       this.#filters.set(filter, qos)
@@ -80,7 +89,7 @@ export class SensorSubscriptions {
     const lsn = store.append(
       qos === undefined ? { type: 'sn-subscription-end', clientId, filter } : { type: 'sn-subscription', clientId, filter, qos },
     )
-    if (lsn !== 'full') this.restore(filter, qos)
+    if (lsn !== 'full') this.#set(filter, qos)
     return lsn
   }
 

@@ -290,10 +290,30 @@ describe('the gateway starts again', () => {
     expect(far.streams[0]?.connect?.clientId).toBe('valve')
     world.advance(10_000)
     expect(far.streams).toHaveLength(11)
-    expect(far.of(PacketType.SUBSCRIBE)).toEqual([])
     world.send(R, say.ping())
     expect(world.sent()).toEqual(['PINGRESP'])
     expect(published(far)).toEqual([])
+  })
+
+  test('its subscriptions are made again, because the process before may have ended before it could', () => {
+    let { world } = connected()
+    world.send(R, say.subscribe('a', 1))
+    world.breakAll()
+    world = world.crashed()
+    const far = new ScriptedFar(world)
+    far.sessionPresent = true
+    world.run()
+    const again = (): string[] =>
+      far.got.flatMap((packet) =>
+        packet.type === PacketType.SUBSCRIBE
+          ? packet.subscriptions.map(({ filter, retainHandling }) => `${filter} ${retainHandling}`)
+          : [],
+      )
+    expect(again()).toEqual(['a 1'])
+    far.close()
+    world.advance(10_000)
+    expect(far.streams).toHaveLength(2)
+    expect(again()).toEqual(['a 1'])
   })
 
   test('its subscriptions are known, for a cluster that has lost the session', () => {
