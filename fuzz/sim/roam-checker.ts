@@ -61,7 +61,9 @@ export class RoamChecker {
     const isSuspect = setup.version === 4 || !this.isCalm
     const isSilent = node.movedAt > Number.NEGATIVE_INFINITY && now < this.silentUntil + CALM_MS
     if (isSilent || (isSuspect && now < node.movedAt + CALM_MS)) return
-    if (!node.mayBeUnknown && now > node.saidAt + LATE_MS)
+    // A gateway that did not run answers afterwards.
+    const { runsAt } = this.#site.worlds[node.area]
+    if (!node.mayBeUnknown && now > Math.max(node.saidAt, runsAt) + LATE_MS)
       this.tell(`${node.id} is disconnected although it was there all the time`)
   }
 

@@ -169,12 +169,15 @@ export class RoamNode {
   }
 
   sleep(seconds: number): void {
-    this.sleepSeconds = seconds
     const { state } = this.client
+    // It can ask for another time when it is asleep again.
+    if (state === 'awake') return
+    this.sleepSeconds = seconds
     if ((state === 'active' || state === 'asleep') && this.#isSubscribed) this.#sleep()
   }
 
   #sleep(): void {
+    this.saidAt = this.#site.schedule.now
     this.sensor.act((sn, now) => sn.sleep(now, this.sleepSeconds))
   }
 

@@ -279,7 +279,7 @@ export class RoamSite {
       world.store.commit()
       world.input({ kind: 'durable' })
     }
-    this.run(MINUTE)
+    this.run(Math.max(MINUTE, this.checker.silentUntil - this.schedule.now))
     for (const node of this.nodes) node.stay()
     for (let round = 0; round < ROUNDS && (round === 0 || this.pending.length > 0 || this.claims.lost().length > 0); round++)
       this.run(ROUND_MS)

@@ -50,8 +50,9 @@ export class Retries {
       this.#closeAwakePeriod(now)
       return
     }
-    if (this.#outbound.waitsForPort || this.#client.awaitsStore) {
-      // The message has not left yet.
+    const isBrokersTurn = this.#outbound.exchanges.open.every(({ answered }) => answered === true)
+    if (isBrokersTurn || this.#outbound.waitsForPort || this.#client.awaitsStore) {
+      // The client has answered all that it got, or the message has not left yet.
       if (this.#client.state === 'awake') this.#closeAwakePeriod(now)
       else this.arm(now)
       return
