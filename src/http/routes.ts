@@ -7,6 +7,7 @@ import { overviewRoutes } from './api/overview.ts'
 import { publishRoutes } from './api/publish.ts'
 import { retainedRoutes } from './api/retained.ts'
 import { traceRoutes } from './api/trace.ts'
+import { upstreamRoutes } from './api/upstream.ts'
 import { userRoutes } from './api/users.ts'
 import type { HttpContext } from './context.ts'
 import type { Route } from './exchange.ts'
@@ -22,6 +23,7 @@ export function routesOf(context: HttpContext): readonly Route[] {
     ...overviewRoutes(context),
     ...clientRoutes(context),
     ...bridgeRoutes(server),
+    ...upstreamRoutes(server),
     ...retainedRoutes(server),
     ...publishRoutes(server.broker),
     ...noticeRoutes(context),

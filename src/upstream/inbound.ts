@@ -1,6 +1,6 @@
 import { Fifo } from '../base/fifo.ts'
 import { COST } from '../base/memory-costs.ts'
-import { type Delivery, OutgoingType } from '../mqtt/link.ts'
+import { type Delivery, OutgoingType, type Waiting } from '../mqtt/link.ts'
 import { PacketType, type PublishResponse } from '../mqtt/packets.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
 import type { ByteCount } from '../mqtt/topic-names.ts'
@@ -104,6 +104,13 @@ export class Inbound {
   /** Unanswered messages of QoS 1 and 2: what Receive Maximum limits. */
   get unanswered(): number {
     return this.#exchanges.size + this.#behind.size
+  }
+
+  /** What the owner has not got, or has not answered to the end; bytes of topics, payloads and properties. */
+  get held(): Waiting {
+    let { bytes } = this.#unsaved
+    for (const { message } of this.#exchanges.values()) bytes += message?.weight ?? 0
+    return { messages: this.#unsaved.count + this.#exchanges.size, bytes }
   }
 
   get isFull(): boolean {

@@ -25,6 +25,7 @@ export interface Redial {
 export function afterLoss(now: Instant, stream: UpstreamStream, ending: Ending, random: () => number): Redial {
   const { link, known, connectedAt } = stream
   const { targets, connect } = link
+  known.ended(now, true)
   const { backoff, roundRobin } = targets.settings
   const lastingMs = link.settings.ofSensor !== undefined ? LASTING_MS_OF_SENSOR : LASTING_MS
   const isBrief = now - connectedAt < lastingMs
@@ -51,11 +52,11 @@ export function afterLoss(now: Instant, stream: UpstreamStream, ending: Ending, 
 export function afterMiss(now: Instant, stream: UpstreamStream, ending: Ending, random: () => number): Redial {
   const { link, known, state } = stream
   const { targets } = link
-  known.dialling--
+  known.ended(now, false)
   targets.leave(known)
   if (ending.refusal !== undefined && isOwnFault(ending.refusal)) {
     // The target is all right: other links may dial it.
-    known.reached(true)
+    known.refusedClient(now)
     return { reason: ending.reason, wait: backoffMs(targets.settings.backoff, link.failures++, random) }
   }
   const isUnanswered = state === 'connecting' && ending.byFar === true && stream.counted.bytesReceived === 0

@@ -51,7 +51,14 @@ const V5: Dialect = { version: 5, bridge: false }
 const PRIVATE_4: Dialect = { version: 4, bridge: true }
 const PLAIN_4: Dialect = { version: 4, bridge: false }
 
-/** What is known of one address: its breaker, and what it speaks. */
+/**
+ * How a target appears. 'away': its breaker is open. 'up': sessions are connected to it. 'failing': none is, and the last attempt has
+ * failed. 'idle': none is, and nothing says that it could not be reached.
+ */
+export const TARGET_STATES = ['up', 'idle', 'failing', 'away'] as const
+export type TargetState = (typeof TARGET_STATES)[number]
+
+/** What is known of one address: its breaker, what it speaks, and what came of attempts. */
 export class KnownTarget {
   readonly target: Target
   readonly #dialects: readonly Dialect[]
@@ -64,8 +71,20 @@ export class KnownTarget {
   failures = 0
   /** Not dialled before. */
   retryAt: Instant = Number.NEGATIVE_INFINITY
-  /** Attempts under way. */
+  /** Attempts under way, and streams that are up. */
   dialling = 0
+  up = 0
+  /** Attempts since the start, with those that only look whether it is back; those that have led to CONNACK with success; failed ones. */
+  dials = 0
+  connects = 0
+  failedDials = 0
+  #state: TargetState = 'idle'
+  /** When it came to its state; undefined before the first change. */
+  since: Instant | undefined = undefined
+  /** Why the last stream ended, or the last attempt failed; '' before that. */
+  lastError = ''
+  /** Milliseconds of the last PINGREQ or PUBLISH on any stream until its answer; undefined before the first. */
+  roundTripMs: number | undefined = undefined
   /** Of messages: lower than 2 where it was found out that QoS 2 is not served. */
   maximumQos: QoS = 2
   /** Whether that need not be found out any more. */
@@ -90,6 +109,15 @@ export class KnownTarget {
     return this.#dialects[this.#dialect]!
   }
 
+  /** The version that it has accepted; undefined before that. */
+  get version(): ProtocolVersion | undefined {
+    return this.#isConfirmed ? this.dialect.version : undefined
+  }
+
+  get state(): TargetState {
+    return this.#state
+  }
+
   /** The breaker is open: one attempt at a time, to see whether it is back. */
   get isOpen(): boolean {
     return this.failures >= OPEN_AFTER
@@ -99,17 +127,54 @@ export class KnownTarget {
     return now >= this.retryAt && (!this.isOpen || this.dialling === 0)
   }
 
+  dialled(): void {
+    this.dialling++
+    this.dials++
+  }
+
+  /** CONNACK with success: the attempt has become a stream that is up. */
+  connected(now: Instant): void {
+    this.dialling--
+    this.up++
+    this.connects++
+    this.reached(now, true)
+  }
+
+  /** A stream is over, or an attempt to get one. */
+  ended(now: Instant, wasUp: boolean): void {
+    if (wasUp) this.up--
+    else this.dialling--
+    this.#settle(now)
+  }
+
   /** It answers. `speaks`: the dialect, too. */
-  reached(speaks: boolean): void {
+  reached(now: Instant, speaks: boolean): void {
     this.failures = 0
     this.retryAt = Number.NEGATIVE_INFINITY
-    if (!speaks) return
-    this.#isConfirmed = true
-    this.#closedEarly = 0
+    if (speaks) {
+      this.#isConfirmed = true
+      this.#closedEarly = 0
+    }
+    this.#settle(now)
   }
 
   failed(now: Instant, random: () => number): void {
+    this.failedDials++
     this.retryAt = now + backoffMs(this.#backoff, this.failures++, random)
+    this.#settle(now)
+  }
+
+  /** It answers, but does not want this client. */
+  refusedClient(now: Instant): void {
+    this.failedDials++
+    this.reached(now, true)
+  }
+
+  #settle(now: Instant): void {
+    const state = this.isOpen ? 'away' : this.up > 0 ? 'up' : this.failures > 0 ? 'failing' : 'idle'
+    if (state === this.#state) return
+    this.#state = state
+    this.since = now
   }
 
   /** It does not want this protocol version. False if there is no other to try. */
@@ -133,6 +198,8 @@ export class Targets {
   readonly all: readonly KnownTarget[]
   /** What was said once, for all links to them. */
   readonly told = new Set<string>()
+  /** Messages that were dropped on their way to or from any of them; each also raises a notice. */
+  dropped = 0
   /** Where a link that looks for a target begins. */
   #next = 0
 
@@ -154,8 +221,8 @@ export class Targets {
   }
 
   /** Connected to this one. Without round robin the first address is the first choice again the next time. */
-  connected(known: KnownTarget): void {
-    known.reached(true)
+  connected(now: Instant, known: KnownTarget): void {
+    known.connected(now)
     this.#next = this.settings.roundRobin ? this.all.indexOf(known) : 0
   }
 

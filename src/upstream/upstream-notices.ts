@@ -18,6 +18,7 @@ export class UpstreamNotices {
   }
 
   dropped(link: UpstreamLink, reason: string, count = 1): void {
+    link.targets.dropped += count
     this.#notice({ code: 'message-dropped', level: 'warn', client: link.name, peer: link.status.target, reason, count })
   }
 

@@ -214,7 +214,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
       output.write(goodbye, stream)
       output.flush(stream)
     }
-    if (stream.state !== 'up') stream.known.dialling--
+    stream.known.ended(now, stream.state === 'up')
     output.close(stream.id, goodbye !== undefined)
     this.#forget(stream)
     link.streamLost(now, '')
@@ -246,7 +246,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     const stream = new UpstreamStream(connection, link, known, now, link.settings.maxPacketSize, this.#remembered)
     this.#streams.set(connection, stream)
     this.#streamBytes += stream.bytes
-    known.dialling++
+    known.dialled()
     this.#outputs.push({ kind: 'dial', connection, target })
     return stream
   }
@@ -296,7 +296,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   /** Moves there when nothing is in flight, which the other broker would get a second time. */
   #reachedFirst(now: Instant, probe: UpstreamStream): void {
     const { link } = probe
-    probe.known.reached(false)
+    probe.known.reached(now, false)
     this.#endProbe(link)
     if (link.inFlight === 0 && link.stream?.state === 'up') this.end(now, link, GOODBYE)
   }
@@ -394,7 +394,10 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   #packet(now: Instant, stream: UpstreamStream, packet: Packet): void {
     const { link } = stream
     if (packet.type === PacketType.PINGRESP) {
-      if (stream.pingedAt !== undefined) link.status.roundTripMs = now - stream.pingedAt
+      if (stream.pingedAt !== undefined) {
+        link.status.roundTripMs = now - stream.pingedAt
+        stream.known.roundTripMs = link.status.roundTripMs
+      }
       stream.pingedAt = undefined
       return
     }
@@ -427,8 +430,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
       this.#fail(now, stream, { reason: whyRefused(connack, isVersion), refusal: connack.reasonCode })
       return
     }
-    known.dialling--
-    link.targets.connected(known)
+    link.targets.connected(now, known)
     stream.accepted(now, connack, link.connect!.keepAlive)
     if (link.needsPurge(stream.version)) {
       link.purged()
@@ -467,13 +469,15 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     const { random } = this.#parts
     if (state === 'probing') {
       link.probe = undefined
-      known.dialling--
+      known.ended(now, false)
       known.failed(now, random)
+      known.lastError = ending.reason
       return
     }
     this.#endProbe(link)
     const { reason, wait, isTakenOver } =
       state === 'up' ? afterLoss(now, stream, ending, random) : afterMiss(now, stream, ending, random)
+    if (isTakenOver !== true) known.lastError = reason
     if (isTakenOver === true && link.settings.ofSensor !== undefined) link.yieldedTo = reason
     link.streamLost(now, reason)
     if (state === 'dialling') link.outbound.unreachable()

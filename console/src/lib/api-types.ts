@@ -116,6 +116,20 @@ export interface Operations {
         /** all bridges */
         readonly configured: number
       }
+      readonly upstream?: {
+        readonly targets: {
+          /** targets to which sensors are connected */
+          readonly up: number
+          /** to which none is, and no attempt has failed */
+          readonly idle: number
+          /** to which none is, and the last attempt has failed */
+          readonly failing: number
+          /** of which three attempts in a row or more have failed */
+          readonly away: number
+        }
+        /** connections of sensors to the cluster that are up */
+        readonly connections: number
+      }
       /** lag of the event loop at the last sample */
       readonly event_loop_lag_ms?: number
       readonly open_files?: {
@@ -512,6 +526,60 @@ export interface Operations {
         /** why the last connection ended, or the last attempt failed */
         readonly last_error?: string
       })[]
+    }
+  }
+  'GET /api/v1/upstream': {
+    query: undefined
+    body: undefined
+    answer: {
+      readonly targets: readonly ({
+        /** URL */
+        readonly target: string
+        /** up: sensors are connected to it; idle: none is, and no attempt has failed; failing: none is, and the last attempt has failed; away: three attempts in a row or more have failed, and one at a time is made */
+        readonly state: 'up' | 'idle' | 'failing' | 'away'
+        /** connections that are up */
+        readonly connections: number
+        /** attempts to connect under way */
+        readonly dialling: number
+        /** attempts to connect since the start, with those that only look whether it is back */
+        readonly dials: number
+        /** of these, those with a session */
+        readonly connects: number
+        /** of these, those that have failed */
+        readonly failed_dials: number
+        /** when it came to this state (ISO 8601); absent if that was before the first attempt */
+        readonly since?: string
+        /** when it may be dialled again (ISO 8601) */
+        readonly retry_at?: string
+        /** MQTT version that it has accepted: 5.0 or 3.1.1 */
+        readonly version?: string
+        /** round trip of the last PINGREQ or message of any sensor */
+        readonly round_trip_ms?: number
+        /** why the last connection ended, or the last attempt failed */
+        readonly last_error?: string
+      })[]
+      readonly sessions: {
+        /** sessions of sensors with a connection to the cluster */
+        readonly connected: number
+        /** whose connection is being set up */
+        readonly connecting: number
+        /** that wait to be dialled */
+        readonly waiting: number
+        /** whose sensors sleep, without a connection until they wake */
+        readonly parked: number
+      }
+      /** sessions of sensors that are gone, whose will or end the cluster has still to be told */
+      readonly ending: number
+      readonly held: {
+        /** messages of the cluster that sensors have not fetched, or not acknowledged */
+        readonly messages: number
+        /** bytes of these messages */
+        readonly bytes: number
+      }
+      /** messages of sensors with QoS 1 and 2 that the cluster has not acknowledged */
+      readonly unanswered: number
+      /** messages from and for sensors dropped since the start; notices say why */
+      readonly dropped: number
     }
   }
   'GET /api/v1/retained': {

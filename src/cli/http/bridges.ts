@@ -1,8 +1,9 @@
 import { printable } from '../../process/log.ts'
-import { jsonArray, table } from '../listing.ts'
+import { jsonArray } from '../listing.ts'
 import type { Host } from '../serve.ts'
 import { ApiClient, type ApiFlags, collected } from './api-client.ts'
-import { bytesText, momentText, timeText } from './figures.ts'
+import { type Column, columnLines } from './columns.ts'
+import { bytesText, momentText, roundTripText, timeText } from './figures.ts'
 import type { Shape } from './shape.ts'
 
 export interface BridgesFlags extends ApiFlags {
@@ -33,10 +34,7 @@ const BRIDGE: Shape = {
   ...{ 'round_trip_ms?': 'number', 'last_error?': 'string' },
 }
 
-/** A column. `now`: milliseconds since 1970. */
-type Column = readonly [head: string, cell: (bridge: BridgeSummary, now: number) => string, isNumber?: true]
-
-const COLUMNS: readonly Column[] = [
+const COLUMNS: readonly Column<BridgeSummary>[] = [
   ['BRIDGE', ({ name }) => name],
   ['STATE', ({ state }) => state],
   ['SINCE', ({ since }, now) => momentText(since, now)],
@@ -48,15 +46,13 @@ const COLUMNS: readonly Column[] = [
   ['SENT', ({ sent }) => `${sent}`, true],
   ['RECEIVED', ({ received }) => `${received}`, true],
   ['DIALS', ({ dials }) => `${dials}`, true],
-  ['ROUND TRIP', ({ round_trip_ms: ms }) => (ms === undefined ? '-' : `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`), true],
+  ['ROUND TRIP', ({ round_trip_ms: ms }) => roundTripText(ms), true],
 ]
 
 export function bridgeLines(bridges: readonly BridgeSummary[], now: number): readonly string[] {
-  const rows = bridges.map((bridge) => COLUMNS.map(([, cell]) => printable(cell(bridge, now))))
-  const numbers = new Set(COLUMNS.flatMap(([, , isNumber], i) => (isNumber === true ? [i] : [])))
   const troubled = bridges.filter(({ state, last_error: error }) => state !== 'connected' && error !== undefined)
   return [
-    ...table([COLUMNS.map(([head]) => head), ...rows], numbers),
+    ...columnLines(COLUMNS, bridges, now),
     ...troubled.map(({ name, last_error: error }) => `${printable(name)}: ${printable(error!)}\n`),
   ]
 }

@@ -1,5 +1,4 @@
-import { printable } from '../../process/log.ts'
-import { table } from '../listing.ts'
+import { type Column as AnyColumn, columnLines } from './columns.ts'
 import { momentText } from './figures.ts'
 import type { Shape } from './shape.ts'
 
@@ -35,13 +34,12 @@ export const CLIENT: Shape = {
   waiting_messages: 'number',
 }
 
-/** A column of such a table. `now`: milliseconds since 1970. */
-type Column = readonly [head: string, cell: (client: ClientSummary, now: number) => string]
+type Column = AnyColumn<ClientSummary>
 
 const STATE: Column = ['STATE', ({ state }) => state]
 const SINCE: Column = ['SINCE', ({ since }, now) => momentText(since, now)]
 const HEARD: Column = ['HEARD', ({ last_heard: heard }, now) => momentText(heard, now)]
-const WAITING: Column = ['WAITING', ({ waiting_messages: waiting }) => `${waiting}`]
+const WAITING: Column = ['WAITING', ({ waiting_messages: waiting }) => `${waiting}`, true]
 const PORT: Column = ['PORT', ({ port }) => port ?? '-']
 const ADDRESS: Column = [
   'ADDRESS',
@@ -64,19 +62,13 @@ const CLIENT_COLUMNS: readonly Column[] = [
   STATE,
   SINCE,
   HEARD,
-  ['SUBSCRIPTIONS', ({ subscription_count: count }) => `${count}`],
+  ['SUBSCRIPTIONS', ({ subscription_count: count }) => `${count}`, true],
   WAITING,
   PORT,
   ADDRESS,
 ]
 
-const tableOf = (columns: readonly Column[], clients: readonly ClientSummary[], now: number): readonly string[] =>
-  table(
-    [columns.map(([head]) => head), ...clients.map((client) => columns.map(([, cell]) => printable(cell(client, now))))],
-    new Set(columns.flatMap(([head], i) => (head === 'WAITING' || head === 'SUBSCRIPTIONS' ? [i] : []))),
-  )
-
 export const sensorTable = (sensors: readonly ClientSummary[], now: number): readonly string[] =>
-  tableOf(SENSOR_COLUMNS, sensors, now)
+  columnLines(SENSOR_COLUMNS, sensors, now)
 export const clientTable = (clients: readonly ClientSummary[], now: number): readonly string[] =>
-  tableOf(CLIENT_COLUMNS, clients, now)
+  columnLines(CLIENT_COLUMNS, clients, now)

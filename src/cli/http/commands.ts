@@ -7,6 +7,7 @@ import { clients } from './clients.ts'
 import { retained } from './retained.ts'
 import { status } from './status.ts'
 import { trace } from './trace.ts'
+import { upstream } from './upstream.ts'
 import { users } from './users.ts'
 
 /** A command that asks a running Roost. */
@@ -47,6 +48,12 @@ const COMMANDS: readonly ApiCommand[] = [
     about: 'list the bridges of a running Roost to other brokers',
     options: [JSON_OPTION],
     run: bridges,
+  },
+  {
+    name: 'upstream',
+    about: 'show the cluster at which the sensors of a running Roost have their sessions',
+    options: [JSON_OPTION],
+    run: upstream,
   },
   {
     name: 'trace',

@@ -34,3 +34,7 @@ export function momentText(time: string | undefined, now: number): string {
   const seconds = (Date.parse(time) - now) / 1000
   return seconds > 0.5 ? `in ${timeText(seconds)}` : `${timeText(-seconds)} ago`
 }
+
+/** A round trip of the API; '-' if it is not known. */
+export const roundTripText = (ms: number | undefined): string =>
+  ms === undefined ? '-' : `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`

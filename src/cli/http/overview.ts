@@ -20,6 +20,7 @@ export interface Overview {
   readonly bytes: InAndOut
   readonly retained: { readonly messages: number; readonly bytes: number }
   readonly waiting: { readonly messages: number; readonly bytes: number }
+  readonly upstream?: { readonly targets: Readonly<Record<string, number>>; readonly connections: number }
   readonly bridges?: { readonly connected: number; readonly configured: number }
   readonly subscriptions: { readonly plain: number; readonly shared: number }
   readonly memory: { readonly resident: number; readonly clients: number; readonly limit?: number }
@@ -41,6 +42,7 @@ export const OVERVIEW: Shape = {
   retained: MESSAGES_AND_BYTES,
   waiting: MESSAGES_AND_BYTES,
   'bridges?': { connected: 'number', configured: 'number' },
+  'upstream?': { targets: {}, connections: 'number' },
   subscriptions: { plain: 'number', shared: 'number' },
   memory: { resident: 'number', clients: 'number', 'limit?': 'number' },
   'store?': { bytes: 'number', 'max_bytes?': 'number' },
@@ -49,7 +51,7 @@ export const OVERVIEW: Shape = {
 /** The totals for a terminal. `now`: milliseconds since 1970. */
 export function overviewLines(overview: Overview, url: string, now: number): readonly string[] {
   const { version, started_at: startedAt, not_ready: notReady, clients, sensors, messages, bytes, retained } = overview
-  const { waiting, subscriptions, memory, store } = overview
+  const { waiting, subscriptions, memory, store, upstream } = overview
   const sized = ({ messages: count, bytes: size }: Overview['waiting']): string =>
     `${counted(count, 'message')}, ${bytesText(size)}`
   const of = (limit: number | undefined): string => (limit === undefined ? '' : ` of ${bytesText(limit)}`)
@@ -58,12 +60,8 @@ export function overviewLines(overview: Overview, url: string, now: number): rea
       'clients',
       `${clients.connected} connected, ${clients.disconnected} disconnected, at most ${clients.maximum} at the same time`,
     ],
-    [
-      'sensors',
-      `${sensorCount(overview)}: ${Object.entries(sensors)
-        .map(([state, count]) => `${count} ${state}`)
-        .join(', ')}`,
-    ],
+    ['sensors', `${sensorCount(overview)}: ${byState(sensors)}`],
+    ...(upstream === undefined ? [] : [['cluster', clusterText(upstream)] as const]),
     ['subscriptions', `${subscriptions.plain}, and ${subscriptions.shared} shared`],
     ['messages', `${messages.received} received, ${messages.sent} sent, ${messages.dropped} dropped`],
     ['bytes', `${bytesText(bytes.received)} received, ${bytesText(bytes.sent)} sent`],
@@ -77,6 +75,17 @@ export function overviewLines(overview: Overview, url: string, now: number): rea
     `Roost ${printable(version)} at ${url}, ${notReady === undefined ? 'ready' : `not ready: ${printable(notReady)}`}, up ${age}\n`,
     ...rows.map(([name, text]) => `  ${name.padEnd(14)}${text}\n`),
   ]
+}
+
+const byState = (counts: Readonly<Record<string, number>>): string =>
+  Object.entries(counts)
+    .map(([state, count]) => `${count} ${state}`)
+    .join(', ')
+
+/** Of the targets those states that there are. */
+function clusterText({ targets, connections }: NonNullable<Overview['upstream']>): string {
+  const some = Object.fromEntries(Object.entries(targets).filter(([, count]) => count > 0))
+  return `targets: ${byState(some)}; ${counted(connections, 'connection')} of sensors`
 }
 
 /** Sensors in any state. */

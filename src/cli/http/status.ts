@@ -4,6 +4,7 @@ import { ApiClient, type ApiFlags } from './api-client.ts'
 import { type BridgeSummary, bridgeLines, fetchBridges } from './bridges.ts'
 import { CLIENT, type ClientSummary, sensorTable } from './client-table.ts'
 import { OVERVIEW, type Overview, overviewLines, sensorCount } from './overview.ts'
+import { fetchUpstream, troubleLines, type UpstreamStatus } from './upstream.ts'
 
 export interface StatusFlags extends ApiFlags {
   readonly watch?: true
@@ -67,6 +68,7 @@ interface Seen {
   readonly overview: Overview
   readonly sensors: readonly ClientSummary[]
   readonly bridges: readonly BridgeSummary[]
+  readonly upstream?: UpstreamStatus
 }
 
 async function look(api: ApiClient, sensorsMax: number): Promise<Seen> {
@@ -83,13 +85,16 @@ async function look(api: ApiClient, sensorsMax: number): Promise<Seen> {
       if (sensors.length >= sensorsMax) break
     }
   }
-  return { overview, sensors, bridges: overview.bridges === undefined ? [] : await fetchBridges(api) }
+  const bridges = overview.bridges === undefined ? [] : await fetchBridges(api)
+  const cluster = overview.upstream === undefined ? {} : { upstream: await fetchUpstream(api) }
+  return { overview, sensors, bridges, ...cluster }
 }
 
-function linesOf({ url }: ApiClient, { overview, sensors, bridges }: Seen): readonly string[] {
+function linesOf({ url }: ApiClient, { overview, sensors, bridges, upstream }: Seen): readonly string[] {
   const left = sensorCount(overview) - sensors.length
   return [
     ...overviewLines(overview, url, Date.now()),
+    ...troubleLines(upstream?.targets ?? [], Date.now()),
     ...(bridges.length === 0 ? [] : ['\n', ...bridgeLines(bridges, Date.now())]),
     ...(sensors.length === 0 ? [] : ['\n', ...sensorTable(sensors, Date.now())]),
     ...(left > 0 && sensors.length > 0 ? [`and ${left} more: roost clients --protocol mqtt-sn\n`] : []),

@@ -5,6 +5,7 @@ import type { Server } from '../../server.ts'
 import type { Bridge } from '../../upstream/bridge.ts'
 import { json, type Route } from '../exchange.ts'
 import { decimal, listOf, object, oneOfWords, type RouteSpec, text, whole } from '../schema.ts'
+import { milliseconds } from './milliseconds.ts'
 
 const STATES = ['connected', 'connecting', 'idle', 'ended'] as const
 
@@ -89,7 +90,7 @@ function bridgeJson(now: Instant, server: Server, bridge: Bridge): object {
     connects: status.connects,
     ...(version !== undefined && { version }),
     ...(oldest !== undefined && { oldest_seconds: oldest }),
-    ...(status.roundTripMs !== undefined && { round_trip_ms: Math.round(status.roundTripMs * 1000) / 1000 }),
+    round_trip_ms: milliseconds(status.roundTripMs),
     ...(status.lastError !== '' && { last_error: status.lastError }),
   }
 }

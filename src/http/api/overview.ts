@@ -3,6 +3,8 @@ import type { Instant } from '../../base/machine.ts'
 import type { HttpContext } from '../context.ts'
 import { json, type Route } from '../exchange.ts'
 import { decimal, flag, listOf, mapOf, object, type RouteSpec, text, whole } from '../schema.ts'
+import { milliseconds } from './milliseconds.ts'
+import { upstreamCounts } from './upstream.ts'
 
 const inAndOut = (what: string) =>
   object({ received: whole(`${what} received since the start`), sent: whole(`${what} sent since the start`) })
@@ -71,6 +73,15 @@ const SPEC: RouteSpec = {
         {
           not_ready: text('why Roost is not ready'),
           bridges: object({ connected: whole('bridges that are connected'), configured: whole('all bridges') }),
+          upstream: object({
+            targets: object({
+              up: whole('targets to which sensors are connected'),
+              idle: whole('to which none is, and no attempt has failed'),
+              failing: whole('to which none is, and the last attempt has failed'),
+              away: whole('of which three attempts in a row or more have failed'),
+            }),
+            connections: whole('connections of sensors to the cluster that are up'),
+          }),
           event_loop_lag_ms: decimal('lag of the event loop at the last sample'),
           open_files: object({ used: whole('files and sockets that are open'), limit: whole('how many may be') }),
           store: object(
@@ -142,9 +153,10 @@ function overview(now: Instant, { server, status }: HttpContext): object {
     waiting: { messages: stored.messages - retained.count, bytes: stored.bytes - retained.bytes },
     subscriptions,
     ...bridgeCounts(server),
+    upstream: upstreamCounts(server),
     memory: { resident, heap, clients: Math.round(used), ...finite('limit', memory.limit) },
     cpu_seconds: status.cpuSeconds(),
-    ...(eventLoopLagMs !== undefined && { event_loop_lag_ms: Math.round(eventLoopLagMs * 1000) / 1000 }),
+    event_loop_lag_ms: milliseconds(eventLoopLagMs),
     ...(files !== undefined && { open_files: files }),
     ...(store !== undefined && {
       store: { bytes: store.usedBytes, waiting_bytes: store.waitingBytes, ...finite('max_bytes', store.maxBytes) },

@@ -177,7 +177,7 @@ class NoRest implements RestingLinks {
   }
 
   waiting(session: SessionKey | RestingSession): Waiting | undefined {
-    const waiting = typeof session === 'string' ? this.#session(session)?.backlog : undefined
-    return waiting === undefined ? undefined : { ...NOTHING, messages: waiting }
+    const found = typeof session === 'string' ? this.#session(session) : undefined
+    return found && (found.upstream?.inbound.held ?? NOTHING)
   }
 }

@@ -161,6 +161,12 @@ test('roost bridges: an empty list is a head alone, and an empty array', async (
   expect(await roost(['bridges', '--json', '--http-port', port])).toMatchObject({ code: 0, out: '[]\n' })
 })
 
+test('roost upstream, where sensors have their sessions at that Roost: one line, exit code 2', async () => {
+  const port = await listen()
+  const err = `http://127.0.0.1:${port}: sensors have their sessions here: upstream is not configured\n`
+  expect(await roost(['upstream', '--http-port', port])).toEqual({ code: 2, out: '', err })
+})
+
 describe('who asks', () => {
   const OK = expect.objectContaining({ code: 0, err: '' })
 
