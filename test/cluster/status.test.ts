@@ -26,6 +26,7 @@ describeWithMosquittoBroker('what a gateway in front of Mosquitto shows', () => 
     ends.push(gateway)
     const { httpPort } = gateway.process!
     const ask = async () => (await fetch(`http://127.0.0.1:${httpPort}/api/v1/upstream`)).json()
+    const clients = async () => (await fetch(`http://127.0.0.1:${httpPort}/api/v1/clients`)).json()
     const status = async () => (await roost('status', '--http-port', `${httpPort}`)).out
     const sensor = await ScriptedSensor.open(gateway.snPort, { clientId: 'valve' })
     ends.push({ stop: () => sensor.close() })
@@ -38,6 +39,7 @@ describeWithMosquittoBroker('what a gateway in front of Mosquitto shows', () => 
       ...{ sessions: { connected: 1, connecting: 0, waiting: 0, parked: 0 }, unanswered: 0, dropped: 0 },
     })
     expect((await ask()).targets[0].round_trip_ms).toBeGreaterThan(0)
+    expect(await clients()).toMatchObject({ clients: [{ id: 'sn:valve', upstream: { state: 'connected', target } }] })
     expect(await status()).toContain('  cluster       targets: 1 up; 1 connection of sensors\n')
 
     await node!.kill()
@@ -48,6 +50,11 @@ describeWithMosquittoBroker('what a gateway in front of Mosquitto shows', () => 
     const away = await status()
     expect(away).toContain('  cluster       targets: 1 away; 0 connections of sensors\n')
     expect(away).toMatch(new RegExp(`^${target} has been away for .*: .*ECONNREFUSED`, 'm'))
+
+    const { out } = await roost('clients', 'valve', '--http-port', `${httpPort}`)
+    expect(out).toMatch(/^ {2}its session has no connection to the cluster: .*ECONNREFUSED/m)
+    expect(out).toMatch(new RegExp(`^ {2}target +${target}$`, 'm'))
+    expect(out).toMatch(/^ {2}last error +.*ECONNREFUSED/m)
 
     await node!.restart()
     await expect.poll(ask, PATIENCE).toMatchObject({ targets: [{ state: 'up', connections: 1, connects: 2 }] })

@@ -191,6 +191,12 @@ export interface Operations {
         readonly address?: string
         /** node id behind a forwarder, in hexadecimal digits */
         readonly node?: string
+        readonly upstream?: {
+          /** of the connection of its session to the cluster; waiting: for the next attempt; parked: until the sensor wakes */
+          readonly state: 'connected' | 'connecting' | 'waiting' | 'parked'
+          /** URL of the target that is connected, or was tried last */
+          readonly target?: string
+        }
         readonly counters?: {
           /** messages that it published */
           readonly messages_received: number
@@ -239,7 +245,7 @@ export interface Operations {
       /** why it does not get its messages at the moment, the most important first; empty: nothing holds them back */
       readonly reasons: readonly ({
         /** docs/troubleshooting.md explains each */
-        readonly code: 'session-ended' | 'lost' | 'disconnected' | 'asleep' | 'overdue' | 'connecting' | 'address-taken' | 'no-subscriptions' | 'no-match' | 'read-denied' | 'condition' | 'qos0-while-away' | 'shared' | 'queue-full' | 'no-memory' | 'expired' | 'not-acknowledged' | 'window-full' | 'congested' | 'not-reading' | 'wake-limit' | 'address-not-validated' | 'airtime' | 'port-missing' | 'too-large' | 'topic-not-registered' | 'topic-refused' | 'topic-ids-used-up' | 'store-waits' | 'store-full'
+        readonly code: 'session-ended' | 'lost' | 'disconnected' | 'asleep' | 'overdue' | 'connecting' | 'cluster-away' | 'address-taken' | 'no-subscriptions' | 'no-match' | 'read-denied' | 'condition' | 'qos0-while-away' | 'shared' | 'queue-full' | 'no-memory' | 'expired' | 'not-acknowledged' | 'window-full' | 'congested' | 'not-reading' | 'wake-limit' | 'address-not-validated' | 'airtime' | 'port-missing' | 'too-large' | 'topic-not-registered' | 'topic-refused' | 'topic-ids-used-up' | 'store-waits' | 'store-full'
         /** the same in words, without times */
         readonly text: string
         /** since when; ISO 8601, UTC */
@@ -442,6 +448,38 @@ export interface Operations {
       }
       /** QoS 2 messages of the client that were accepted, and not released by PUBREL */
       readonly unreleased?: number
+      readonly upstream?: {
+        /** of the connection of its session to the cluster; waiting: for the next attempt; parked: until the sensor wakes */
+        readonly state: 'connected' | 'connecting' | 'waiting' | 'parked'
+        /** when that began, or the last attempt; ISO 8601, UTC */
+        readonly since: string
+        /** messages with QoS 1 and 2 that the cluster has not acknowledged */
+        readonly unanswered: number
+        /** messages to the cluster since the sensor has connected */
+        readonly sent: number
+        /** messages from it */
+        readonly received: number
+        /** messages sent again, after a lost connection */
+        readonly resent: number
+        /** messages dropped on the way; notices say why */
+        readonly dropped: number
+        /** how often the cluster has lost the session */
+        readonly sessions_lost: number
+        /** attempts to connect */
+        readonly dials: number
+        /** of these with success */
+        readonly connects: number
+        /** URL of the target that is connected, or was tried last */
+        readonly target?: string
+        /** client id at the cluster */
+        readonly client_id?: string
+        /** MQTT version of the connection: 5.0 or 3.1.1 */
+        readonly version?: string
+        /** round trip of the last PINGREQ or message */
+        readonly round_trip_ms?: number
+        /** why the last connection ended, or the last attempt failed */
+        readonly last_error?: string
+      }
       readonly will?: {
         /** topic name */
         readonly topic: string

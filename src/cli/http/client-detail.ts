@@ -2,7 +2,7 @@ import { counted } from '../../base/counted.ts'
 import { printable } from '../../process/log.ts'
 import { table } from '../listing.ts'
 import type { ClientSummary } from './client-table.ts'
-import { ageText, bytesText, momentText, timeText } from './figures.ts'
+import { ageText, bytesText, momentText, roundTripText, timeText } from './figures.ts'
 
 /** What `GET /api/v1/clients/{id}` returns: the fields of a list, and others of which any may be missing. */
 export type ClientDetail = ClientSummary & { readonly [field: string]: unknown }
@@ -237,6 +237,15 @@ const SECTIONS: readonly Section[] = [
     ],
     'topic_id_count',
   ),
+  objectSection('Session at the cluster', 'upstream', [
+    ['state', 'state', plain],
+    ['target', 'target', plain],
+    ['since', 'since', moment],
+    ['client_id', 'client id', plain],
+    ['version', 'MQTT', plain],
+    ['round_trip_ms', 'round trip', (value) => (typeof value === 'number' ? roundTripText(value) : undefined)],
+    ['last_error', 'last error', plain],
+  ]),
   objectSection('Will', 'will', [
     ['topic', 'topic', plain],
     ['qos', 'qos', plain],

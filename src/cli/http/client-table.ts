@@ -16,6 +16,7 @@ export interface ClientSummary {
   readonly node?: string
   readonly subscription_count: number
   readonly waiting_messages: number
+  readonly upstream?: { readonly state: string; readonly target?: string }
 }
 
 /** `ClientSummary` */
@@ -32,6 +33,7 @@ export const CLIENT: Shape = {
   'node?': 'string',
   subscription_count: 'number',
   waiting_messages: 'number',
+  'upstream?': { state: 'string', 'target?': 'string' },
 }
 
 type Column = AnyColumn<ClientSummary>
@@ -45,6 +47,11 @@ const ADDRESS: Column = [
   'ADDRESS',
   ({ address, node }) => [address ?? '-', ...(node === undefined ? [] : [`node ${node}`])].join(' '),
 ]
+
+/** Where the session of a sensor is; only where sensors have theirs at a cluster. */
+const CLUSTER: Column = ['CLUSTER', ({ upstream }) => (upstream === undefined ? '-' : clusterText(upstream))]
+const clusterText = ({ state, target }: NonNullable<ClientSummary['upstream']>): string =>
+  target === undefined ? state : `${state} ${target}`
 
 const SENSOR_COLUMNS: readonly Column[] = [
   ['SENSOR', ({ client_id: id }) => id],
@@ -68,7 +75,10 @@ const CLIENT_COLUMNS: readonly Column[] = [
   ADDRESS,
 ]
 
+const withCluster = (columns: readonly Column[], clients: readonly ClientSummary[]): readonly Column[] =>
+  clients.some(({ upstream }) => upstream !== undefined) ? [...columns, CLUSTER] : columns
+
 export const sensorTable = (sensors: readonly ClientSummary[], now: number): readonly string[] =>
-  columnLines(SENSOR_COLUMNS, sensors, now)
+  columnLines(withCluster(SENSOR_COLUMNS, sensors), sensors, now)
 export const clientTable = (clients: readonly ClientSummary[], now: number): readonly string[] =>
-  columnLines(CLIENT_COLUMNS, clients, now)
+  columnLines(withCluster(CLIENT_COLUMNS, clients), clients, now)

@@ -8,6 +8,9 @@ import { DAY_LETTERS, DAY_STATES } from '../../gateway/client/sensor-figures.ts'
 import type { Sensor } from '../../gateway/sensors.ts'
 import type { Server } from '../../server.ts'
 import type { SessionKey } from '../../store/store.ts'
+import type { SensorSession } from '../../upstream/sensors/sensor-session.ts'
+import { clusterSession, type UpstreamSummary, upstreamDetail, upstreamSummary } from './sensor-upstream.ts'
+import { subscriptionJson } from './subscription-json.ts'
 
 /** States of MQTT clients, and of sensors. */
 export const CLIENT_STATES = ['connected', 'disconnected', 'active', 'asleep', 'awake', 'lost'] as const
@@ -37,6 +40,8 @@ export interface ClientSummary {
   /** Queued, or delivered and not acknowledged. */
   readonly waiting_messages: number
   readonly waiting_bytes: number
+  /** Of a sensor whose session is at a cluster, while it is connected. */
+  readonly upstream: UpstreamSummary | undefined
 }
 
 /** A client before anything about it is written out: what filters look at. */
@@ -93,6 +98,7 @@ export function summaryOf(
 ): ClientSummary {
   const time = (at: Instant | undefined): string | undefined => (at === undefined ? undefined : isoTime(server.wallEpoch + at))
   const connection = sensor !== undefined || session?.link === undefined ? undefined : server.connections.of(session.link.id)
+  const cluster = protocol === 'mqtt-sn' ? clusterSession(server, clientId) : undefined
   const since = sensor?.since ?? connection?.connectedAt ?? (session === undefined ? undefined : disconnectedAt(session))
   return {
     id: key,
@@ -107,9 +113,11 @@ export function summaryOf(
     port: orNone(port, ''),
     address: orNone(sensor?.address ?? connection?.peer, ''),
     node: sensor?.node,
-    subscription_count: session?.subscriptions?.size ?? 0,
-    waiting_messages: session === undefined ? 0 : session.queueLength + (session.inflight?.size ?? 0),
-    waiting_bytes: session === undefined ? 0 : session.queuedBytes + session.inflightWeight,
+    subscription_count: session?.subscriptions?.size ?? cluster?.filters.size ?? 0,
+    waiting_messages:
+      session === undefined ? (sensor?.waiting.messages ?? 0) : session.queueLength + (session.inflight?.size ?? 0),
+    waiting_bytes: session === undefined ? (sensor?.waiting.bytes ?? 0) : session.queuedBytes + session.inflightWeight,
+    upstream: cluster?.upstream && upstreamSummary(cluster.upstream),
   }
 }
 
@@ -141,12 +149,21 @@ const PAYLOAD_MAX = 1024 * 1024
 export function clientDetail(server: Server, now: Instant, entry: ClientEntry, payloads: boolean): object {
   const { session } = entry
   const counters = session === undefined ? undefined : clientCounters(server, session)
+  const cluster = entry.protocol === 'mqtt-sn' ? clusterSession(server, entry.clientId) : undefined
   return {
     ...summaryOf(server, entry),
     ...(entry.protocol === 'mqtt' ? connectionJson(server, session) : sensorJson(server, now, entry)),
     ...(counters !== undefined && { counters: countersJson(counters) }),
     ...(session !== undefined && sessionJson(server, now, session)),
+    ...(cluster !== undefined && clusterJson(server, cluster)),
     will: willJson(server, entry, payloads),
+  }
+}
+
+function clusterJson(server: Server, { upstream, filters }: SensorSession): object {
+  return {
+    upstream: upstream && upstreamDetail(server, upstream),
+    subscriptions: first(filters.all(), LISTED, ({ filter }) => filter.length).map(subscriptionJson),
   }
 }
 
@@ -241,11 +258,7 @@ function sessionJson(server: Server, now: Instant, session: Session): object {
     expires: expiry === undefined ? undefined : isoTime(server.wallEpoch + expiry),
     mount_point: orNone(mountPoint, ''),
     subscriptions: first(subscriptions?.values() ?? [], LISTED, ({ filter }) => filter.length).map((each) => ({
-      filter: each.filter,
-      qos: each.qos,
-      no_local: each.noLocal,
-      retain_as_published: each.retainAsPublished,
-      retain_handling: each.retainHandling,
+      ...subscriptionJson(each),
       identifier: each.subscriptionIdentifier,
       condition: each.condition && conditionJson(each.condition),
     })),

@@ -1,5 +1,7 @@
+import { CONNECTION_STATES } from '../../upstream/sensors/cluster-totals.ts'
 import {
   base64,
+  decimal,
   flag,
   listOf,
   NEXT_CURSOR,
@@ -45,6 +47,34 @@ const SUMMARY_OPTIONAL = {
   address: text('network address, for sensors behind a forwarder that of the forwarder'),
   node: text('node id behind a forwarder, in hexadecimal digits'),
 } as const
+const OF_CLUSTER = {
+  state: oneOfWords(
+    'of the connection of its session to the cluster; waiting: for the next attempt; parked: until the sensor wakes',
+    CONNECTION_STATES,
+  ),
+}
+const OF_CLUSTER_OPTIONAL = { target: text('URL of the target that is connected, or was tried last') }
+const UPSTREAM_DETAIL = object(
+  {
+    ...OF_CLUSTER,
+    since: text(`when that began, or the last attempt; ${TIME}`),
+    unanswered: whole('messages with QoS 1 and 2 that the cluster has not acknowledged'),
+    sent: whole('messages to the cluster since the sensor has connected'),
+    received: whole('messages from it'),
+    resent: whole('messages sent again, after a lost connection'),
+    dropped: whole('messages dropped on the way; notices say why'),
+    sessions_lost: whole('how often the cluster has lost the session'),
+    dials: whole('attempts to connect'),
+    connects: whole('of these with success'),
+  },
+  {
+    ...OF_CLUSTER_OPTIONAL,
+    client_id: text('client id at the cluster'),
+    version: text('MQTT version of the connection: 5.0 or 3.1.1'),
+    round_trip_ms: decimal('round trip of the last PINGREQ or message'),
+    last_error: text('why the last connection ended, or the last attempt failed'),
+  },
+)
 
 const COUNTERS = object(
   {
@@ -80,7 +110,15 @@ export const LIST_CLIENTS: RouteSpec = {
     200: {
       description: 'a page',
       schema: object(
-        { clients: listOf(object(SUMMARY, { ...SUMMARY_OPTIONAL, counters: COUNTERS, day: DAY })) },
+        {
+          clients: listOf(
+            object(SUMMARY, {
+              ...SUMMARY_OPTIONAL,
+              upstream: object(OF_CLUSTER, OF_CLUSTER_OPTIONAL),
+              ...{ counters: COUNTERS, day: DAY },
+            }),
+          ),
+        },
         { cursor: NEXT_CURSOR },
       ),
     },
@@ -239,7 +277,7 @@ export const READ_CLIENT: RouteSpec = {
             'why it does not get its messages at the moment, the most important first; empty: nothing holds them back',
           ),
         },
-        { ...SUMMARY_OPTIONAL, ...OF_CONNECTION, ...OF_SENSOR, ...OF_SESSION, will: WILL },
+        { ...SUMMARY_OPTIONAL, ...OF_CONNECTION, ...OF_SENSOR, ...OF_SESSION, upstream: UPSTREAM_DETAIL, will: WILL },
       ),
     },
     ...NONE,

@@ -8,6 +8,7 @@ export const REASONS = [
   'asleep',
   'overdue',
   'connecting',
+  'cluster-away',
   'address-taken',
   'no-subscriptions',
   'no-match',

@@ -5,6 +5,7 @@ import type { ProcessStatus } from '../status.ts'
 import { type ClientEntry, clientCounters, expiryOf } from './client-json.ts'
 import { type Reason, wait } from './reason.ts'
 import { exchangeReasons, stateReasons, topicReasons } from './sensor-reasons.ts'
+import { upstreamReasons } from './sensor-upstream.ts'
 import { connectionReasons, matchesAny, queueReasons, subscriptionReasons } from './session-reasons.ts'
 
 /** Who asks why, and about what. */
@@ -21,7 +22,10 @@ export function* reasonsOf(server: Server, entry: ClientEntry, query: ReasonQuer
   const { session, sensor, clientId } = entry
   const { now, topic } = query
   const client = sensor === undefined ? undefined : gateway.client(clientId)
-  if (session === undefined)
+  const { sensors } = server
+  if (sensors !== undefined && sensor !== undefined && client !== undefined)
+    yield* upstreamReasons(sensors.sessions.get(clientId), client, sensor, query)
+  else if (session === undefined)
     yield { code: 'session-ended', text: 'its session has ended: nothing is kept for it until it connects' }
   else if (client !== undefined && sensor !== undefined) yield* stateReasons(client, sensor, now)
   else if (session.link === undefined) {

@@ -18,13 +18,12 @@ export function* subscriptionReasons(broker: Broker, session: Session, topic: st
   const { access, limits } = broker.operator.rules
   const subscriptions = [...(session.subscriptions?.values() ?? [])].slice(0, EXAMINED)
   if (subscriptions.length === 0) {
-    yield { code: 'no-subscriptions', text: 'it has no subscriptions' }
+    yield noSubscriptions
     return
   }
   if (topic !== undefined && !matchesAny(session, topic)) {
-    const filters = subscriptions.slice(0, LISTED_REASONS).map(({ filter }) => short(filter))
-    const more = subscriptions.length > filters.length ? `, and ${subscriptions.length - filters.length} more` : ''
-    yield { code: 'no-match', text: `no subscription matches ${short(topic)}: it has ${filters.join(', ')}${more}`, topic }
+    const filters = subscriptions.map(({ filter }) => filter)
+    yield noMatch(filters, topic)
   }
   if (topic !== undefined && !(session.reaches(topic) && access.read(session, topic)))
     yield { code: 'read-denied', text: `the access rules do not let it read ${short(topic)}`, topic }
@@ -36,6 +35,14 @@ export function* subscriptionReasons(broker: Broker, session: Session, topic: st
   const whose = plain === 0 ? '' : `, nor any for its ${plain} ${plain === 1 ? 'subscription' : 'subscriptions'} with QoS 0`
   const text = `while it is away, no QoS 0 messages are kept for it${whose}`
   yield { code: 'qos0-while-away', text, option: 'queue_qos0_messages' }
+}
+
+export const noSubscriptions: Reason = { code: 'no-subscriptions', text: 'it has no subscriptions' }
+
+export function noMatch(filters: readonly string[], topic: string): Reason {
+  const named = filters.slice(0, LISTED_REASONS).map(short)
+  const more = filters.length > named.length ? `, and ${filters.length - named.length} more` : ''
+  return { code: 'no-match', text: `no subscription matches ${short(topic)}: it has ${named.join(', ')}${more}`, topic }
 }
 
 /** Whether one of its subscriptions matches the topic. */

@@ -1,6 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { GatewayOptions } from '../../../src/gateway/gateway-options.ts'
 import type { PortSettings } from '../../../src/gateway/ports/port-settings.ts'
+import { sensorEntry } from '../../../src/http/api/client-json.ts'
+import { reasonsOf } from '../../../src/http/api/reasons.ts'
+import { say } from '../../gateway/harness.ts'
+import { connected, R, type SensorWorld } from '../../upstream/sensors/sensor-world.ts'
 import { connectSensor, pass, TestApi } from '../harness.ts'
 import { apiOf, codes, deafen, publisher, reason, reasons, sleep, subscribed } from './reason-harness.ts'
 
@@ -220,5 +224,39 @@ describe('the store', () => {
     subscribed(api, connectSensor(api, 's'))
     api.notReady = 'disk I/O error'
     expect(reason(api, 's', 'store-full').text).toBe('Roost accepts no messages that must be stored: disk I/O error')
+  })
+})
+
+describe('a sensor with its session at a cluster', () => {
+  const reasonsAt = ({ server, now }: SensorWorld, topic?: string) => {
+    const entry = sensorEntry(server.gateway.sensors.get('valve')!, undefined)
+    return [...reasonsOf(server, entry, { now, topic, status: { notReady: () => undefined } })]
+  }
+
+  test('nothing holds back what it gets while it is connected there and subscribed', () => {
+    const { world } = connected()
+    expect(reasonsAt(world)).toEqual([{ code: 'no-subscriptions', text: 'it has no subscriptions' }])
+    world.send(R, say.subscribe('down/#', 1))
+    world.advance(200)
+    expect(reasonsAt(world, 'down/x')).toEqual([])
+    expect(reasonsAt(world, 'up/x')).toMatchObject([{ code: 'no-match', text: expect.stringContaining('it has down/#') }])
+  })
+
+  test('the cluster is away, and it sleeps or not', () => {
+    const { world, far } = connected()
+    world.send(R, say.subscribe('down/#', 1))
+    world.advance(20_000)
+    far.away.add('mqtt://far:1883')
+    world.breakAll()
+    world.advance(10_000)
+    expect(reasonsAt(world)).toMatchObject([
+      { code: 'cluster-away', text: 'its session has no connection to the cluster: connect ECONNREFUSED' },
+    ])
+    far.away.clear()
+    world.advance(20_000)
+    expect(reasonsAt(world)).toEqual([])
+    world.send(R, say.disconnect(600))
+    far.publish('down/x', 'a', 1, 9)
+    expect(reasonsAt(world)).toMatchObject([{ code: 'asleep', messages: 1 }])
   })
 })
