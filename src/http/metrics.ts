@@ -6,9 +6,14 @@ import { PacketType } from '../mqtt/packets.ts'
 import type { Traffic } from '../mqtt/traffic.ts'
 import { MsgType } from '../mqttsn/messages.ts'
 import type { Server } from '../server.ts'
+import type { ClusterTotals } from '../upstream/sensors/cluster-totals.ts'
+import type { SensorUpstream } from '../upstream/sensors/sensor-upstream.ts'
 import { bridgeFamilies } from './bridge-metrics.ts'
-import type { Family, Labels, Sample } from './exposition.ts'
+import { clusterTotals } from './cluster-totals.ts'
+import type { HttpResponse, HttpWork, Route } from './exchange.ts'
+import { exposition, type Family, type Labels, type Sample, TEXT_TYPE } from './exposition.ts'
 import type { ProcessStatus, StoreStatus } from './status.ts'
+import { upstreamFamilies } from './upstream-metrics.ts'
 
 const counter = (name: string, help: string, samples: readonly Sample[]): Family => ({ name, help, type: 'counter', samples })
 const gauge = (name: string, help: string, samples: readonly Sample[]): Family => ({ name, help, type: 'gauge', samples })
@@ -17,8 +22,11 @@ const histogramOf = (name: string, help: string, histogram: Histogram): Family =
 }
 const one = (value: number): readonly Sample[] => [[{}, value]]
 
-/** All metrics, read from the counters of the core at this moment: nothing is kept for them. docs/monitoring.md explains them. */
-export function* metricsOf(now: Instant, server: Server, status: ProcessStatus): Iterable<Family> {
+/**
+ * All metrics, read from the counters of the core at this moment: nothing is kept for them. docs/monitoring.md explains them.
+ * `totals`: of the sessions of sensors at a cluster.
+ */
+export function* metricsOf(now: Instant, server: Server, status: ProcessStatus, totals?: ClusterTotals): Iterable<Family> {
   yield gauge('roost_info', 'Always 1; the labels say which version runs.', [[{ version: status.version }, 1]])
   yield gauge(
     'roost_ready',
@@ -30,11 +38,32 @@ export function* metricsOf(now: Instant, server: Server, status: ProcessStatus):
   yield contentFamily(server)
   yield* gatewayFamilies(now, server)
   yield* bridgeFamilies(now, server)
+  if (server.sensors !== undefined) yield* upstreamFamilies(server.sensors, totals)
   yield* noticeFamilies(server)
   yield* memoryFamilies(server)
   yield* processFamilies(status)
   const store = status.store()
   if (store !== undefined) yield* storeFamilies(store)
+}
+
+export function metricsRoute(server: Server, status: ProcessStatus): Route {
+  const text = (now: Instant, totals?: ClusterTotals): HttpResponse => ({
+    ...{ status: 200, type: TEXT_TYPE },
+    body: exposition(metricsOf(now, server, status, totals)),
+  })
+  function* withTotals(sensors: SensorUpstream, asked: Instant): HttpWork {
+    const { now, totals } = yield* clusterTotals(sensors, asked)
+    return text(now, totals)
+  }
+  return {
+    method: 'GET',
+    path: '/metrics',
+    needs: 'view',
+    always: true,
+    // While Roost is not ready, what takes several turns is not answered; the other metrics are.
+    answer: ({ now }) =>
+      server.sensors === undefined || status.notReady() !== undefined ? text(now) : withTotals(server.sensors, now),
+  }
 }
 
 /** Samples for each protocol and direction. */

@@ -11,9 +11,8 @@ import { upstreamRoutes } from './api/upstream.ts'
 import { userRoutes } from './api/users.ts'
 import type { HttpContext } from './context.ts'
 import type { Route } from './exchange.ts'
-import { exposition, TEXT_TYPE } from './exposition.ts'
 import { healthRoutes } from './health.ts'
-import { metricsOf } from './metrics.ts'
+import { metricsRoute } from './metrics.ts'
 import { openApiRoute } from './openapi.ts'
 
 /** Everything that can be asked for. */
@@ -32,16 +31,5 @@ export function routesOf(context: HttpContext): readonly Route[] {
     ...accessRoutes(context),
     ...administrationRoutes(context),
   ]
-  return [
-    ...healthRoutes(status),
-    {
-      method: 'GET',
-      path: '/metrics',
-      needs: 'view',
-      always: true,
-      answer: ({ now }) => ({ status: 200, type: TEXT_TYPE, body: exposition(metricsOf(now, server, status)) }),
-    },
-    ...api,
-    openApiRoute(api, status.version),
-  ]
+  return [...healthRoutes(status), metricsRoute(server, status), ...api, openApiRoute(api, status.version)]
 }

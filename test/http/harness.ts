@@ -190,7 +190,7 @@ function paramsOf(path: string, asked: string): Record<string, string> | undefin
   return params
 }
 
-const STATUS: ProcessStatus = {
+export const STATUS: ProcessStatus = {
   version: '1.2.3',
   startedAt: 1_800_000_000,
   notReady: () => undefined,

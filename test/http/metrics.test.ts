@@ -9,8 +9,10 @@ import { metricsOf } from '../../src/http/metrics.ts'
 import type { ProcessStatus } from '../../src/http/status.ts'
 import { Server } from '../../src/server.ts'
 import { MemoryStore } from '../../src/store/store.ts'
+import { ClusterTotals } from '../../src/upstream/sensors/cluster-totals.ts'
 import { OPTIONS } from '../gateway/harness.ts'
 import { bridge } from '../upstream/bridge-world.ts'
+import { SENSORS } from '../upstream/sensors/options.ts'
 import { connectClient, connectSensor, pass, TestApi } from './harness.ts'
 
 const read = (path: string): string => readFileSync(new URL(`../../${path}`, import.meta.url), 'utf8')
@@ -30,6 +32,7 @@ const STATUS: ProcessStatus = {
 
 const server = new Server({
   bridges: [bridge(['a out'])],
+  sensors: SENSORS,
   gateway: OPTIONS,
   memory: { memoryLimit: 2 ** 30 },
   store: new MemoryStore(),
@@ -37,7 +40,7 @@ const server = new Server({
   notice: () => {},
   random: () => 0.5,
 })
-const families = [...metricsOf(0, server, STATUS)]
+const families = [...metricsOf(0, server, STATUS, new ClusterTotals())]
 
 test('docs/monitoring.md has a line for each metric, and no other', () => {
   const lines = read('docs/monitoring.md').matchAll(/^\| `(\w+)` \| [\w, ]*\| (.+) \|$/gm)

@@ -3,12 +3,14 @@ import { overviewLines } from '../../../src/cli/http/overview.ts'
 import { upstreamLines } from '../../../src/cli/http/upstream.ts'
 import { upstreamCounts, upstreamRoutes } from '../../../src/http/api/upstream.ts'
 import { isWork } from '../../../src/http/exchange.ts'
+import { metricsRoute } from '../../../src/http/metrics.ts'
 import { say } from '../../gateway/harness.ts'
+import { describeWithPromtool, promtool } from '../../interop/promtool.ts'
 import { target } from '../../upstream/pair.ts'
 import { ScriptedFar } from '../../upstream/scripted-far.ts'
 import { SENSORS } from '../../upstream/sensors/options.ts'
 import { connected, R, SensorWorld } from '../../upstream/sensors/sensor-world.ts'
-import { TestApi } from '../harness.ts'
+import { STATUS, TestApi } from '../harness.ts'
 import { expectDescribed } from './harness.ts'
 
 const EPOCH = 1_800_000_000_000
@@ -24,6 +26,13 @@ function ask(world: SensorWorld) {
   for (; step.done !== true; step = work.next(world.now)) turns++
   expectDescribed(route!, step.value)
   return { ...JSON.parse(step.value.body), turns }
+}
+
+/** What Prometheus gets. */
+function metricsOf(world: SensorWorld, notReady?: string): string {
+  const status = { ...STATUS, notReady: () => notReady }
+  const answer = metricsRoute(world.server, status).answer({ now: world.now } as never)
+  return ((isWork(answer) ? answer.next(world.now).value : answer) as { body: string }).body
 }
 
 test('sensors that have their sessions here: 404, and nothing among the totals', () => {
@@ -122,6 +131,37 @@ test('sleepers that are parked, and sensors that are gone while the cluster is a
   far.away.add('mqtt://far:1883')
   world.advance(2_000_000)
   expect(ask(world)).toMatchObject({ sessions: { connected: 0, parked: 0, waiting: 0 }, ending: 1 })
+})
+
+test('the same as metrics, by target and in total', () => {
+  const { world, far } = connected({ targets: BOTH })
+  world.send(R, say.disconnect(60))
+  far.publish('down/x', 'd', 1, 9)
+  const text = metricsOf(world)
+  for (const line of [
+    'roost_upstream_connections{target="mqtt://one:1883"} 1',
+    'roost_upstream_connections{target="mqtt://two:1883"} 0',
+    'roost_upstream_away{target="mqtt://one:1883"} 0',
+    'roost_upstream_dials_total{target="mqtt://one:1883"} 1',
+    'roost_upstream_sessions{state="connected"} 1',
+    'roost_upstream_held_messages 1',
+    'roost_upstream_held_bytes 7',
+    'roost_upstream_dropped_total 0',
+  ])
+    expect(text.split('\n')).toContain(line)
+  // What takes several turns is not answered then.
+  expect(metricsOf(world, 'Roost is stopping')).toContain('roost_ready 0\n')
+  expect(metricsOf(world, 'Roost is stopping')).not.toContain('roost_upstream_held_messages')
+  expect(new TestApi().ask('GET', '/metrics').body).not.toContain('roost_upstream_')
+})
+
+describeWithPromtool('promtool', () => {
+  test('accepts the metrics', () => {
+    const { world } = connected({ targets: BOTH })
+    const text = metricsOf(world)
+    expect(text).toContain('roost_upstream_connections')
+    expect(promtool(['check', 'metrics'], text)).toEqual({ status: 0, output: '' })
+  })
 })
 
 test('more sensors than a turn looks at', () => {
