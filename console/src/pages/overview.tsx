@@ -10,6 +10,7 @@ import { Bridges } from '../parts/bridges.tsx'
 import { Chart } from '../parts/chart.tsx'
 import { RecentNotices } from '../parts/notices.tsx'
 import { Time } from '../parts/time.tsx'
+import { Upstream } from '../parts/upstream.tsx'
 
 export function OverviewPage() {
   const all = samples.value
@@ -23,6 +24,7 @@ export function OverviewPage() {
         <Attention hasSensors={Object.values(totals.sensors).some((total) => total > 0)} />
         <Airtime totals={totals} />
         <Bridges totals={totals} />
+        <Upstream totals={totals} />
       </div>
       <Charts all={all} />
       <div class="grid">

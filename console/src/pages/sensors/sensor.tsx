@@ -165,6 +165,7 @@ function Facts({ sensor }: { readonly sensor: ClientDetail }) {
           expires !== undefined && ['Session expires', <Time key="expires" at={expires} isExact />],
           sensor.address_validated === false && ['Address validation', 'under way: it has to answer first'],
           sensor.waits_for_port === true && ['Airtime', 'a message waits until the port may send'],
+          ...clusterRows(sensor),
           will !== undefined && [
             'Will',
             `${will.topic}, QoS ${will.qos}${will.retain ? ', retained' : ''}, ${bytes(will.payload_bytes)}`,
@@ -173,6 +174,23 @@ function Facts({ sensor }: { readonly sensor: ClientDetail }) {
       </Fields>
     </Card>
   )
+}
+
+/** Where its session is, if that is at a cluster. */
+function clusterRows({ upstream }: ClientDetail): [string, string][] {
+  if (upstream === undefined) return []
+  const { state, target, last_error: error } = upstream
+  return [
+    ['Cluster', target === undefined ? CLUSTER[state] : `${CLUSTER[state]}, ${target}`],
+    ...(error === undefined ? [] : [['Last error there', error] satisfies [string, string]]),
+  ]
+}
+
+const CLUSTER: Readonly<Record<NonNullable<ClientDetail['upstream']>['state'], string>> = {
+  connected: 'connected',
+  connecting: 'being connected',
+  waiting: 'not connected, waits for the next attempt',
+  parked: 'no connection until it wakes',
 }
 
 const sessionText = (expiry: number | undefined): string =>
