@@ -35,7 +35,7 @@ function tests(suite, titles, copy, { runs, seed }) {
   const { failed, output } = node(copy, env, 'node_modules/vitest/vitest.mjs', 'run', file, '--bail', '1', ...only)
   if (!failed) return { failed, output }
   // Without a title nothing was tested at all: the copy cannot be run.
-  const title = /FAIL {2}\S+ > (.*)/.exec(output)?.[1]
+  const title = /FAIL {2}(?:\|\S+\| )?\S+ > (.*)/.exec(output)?.[1]
   if (title === undefined) throw new Error(`${file} could not be run:\n${output}`)
   return { failed, output, found: LIVES.has(suite) ? checker(output) : title.split(' > ').at(-1) }
 }
