@@ -1,3 +1,4 @@
+import { DEFAULT_LIMITS } from '../../src/broker/limits.ts'
 import { PacketType } from '../../src/mqtt/packets.ts'
 import type { Lsn } from '../../src/store/store.ts'
 import { wrongPubcomp, wrongPublish, wrongPubrel } from './checkers/acknowledged-is-durable.ts'
@@ -113,8 +114,10 @@ export class ServerChecker implements Observer {
     for (const { id, tcp } of this.#apps)
       if (tcp.client.state === 'connected' && sessions.get('mqtt', id) === undefined)
         this.#tell(`${id} is connected without a session`)
-    // What is retained comes with a subscription; a process that begins anew finds in the queues what was in flight.
-    const most = this.#setup.maxQueuedMessages + 2 * KEPT_TOPICS.length + (this.#hasCrashed ? this.#setup.window : 0)
+    // What is retained comes with a subscription; a process that begins anew finds in the queues what was in flight: to a bridge as
+    // many as its window, to an application as many as the server allows.
+    const inFlight = Math.max(this.#setup.window, DEFAULT_LIMITS.maxInflightMessages)
+    const most = this.#setup.maxQueuedMessages + 2 * KEPT_TOPICS.length + (this.#hasCrashed ? inFlight : 0)
     for (const { key, queueLength, queuedQos0 } of sessions)
       if (queueLength - queuedQos0 > most) this.#tell(`${queueLength} messages wait for ${key}, and ${most} may`)
   }
