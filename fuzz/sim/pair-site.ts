@@ -120,6 +120,7 @@ export class PairSite {
   readonly apps: Readonly<Record<Side, readonly App[]>>
   readonly stuck: string[] = []
   #kept = 0
+  #isProbed = false
   /** Of the bridge at the near server. */
   readonly #subscriptions: number
 
@@ -290,6 +291,7 @@ export class PairSite {
 
   /** Whatever has happened, the bridge is there again: a message of each side gets to the other. One that is lazy connects for the first. */
   probe(): void {
+    this.#isProbed = true
     this.claims.remember()
     for (const side of SIDES) {
       this.apps[side][0]!.publish(PROBED, 1)
@@ -309,19 +311,32 @@ export class PairSite {
     return this.claims.lost((one, side) => one.side === side || (startType !== 'lazy' && !this.hasEnded))
   }
 
+  /**
+   * A lazy bridge is not connected, because nothing has moved for its idle timeout: after a pause of its process, what is in its socket
+   * by then does not count. What is in flight at the far server goes on when it connects, which `probe` makes it do.
+   */
+  get #isIdle(): boolean {
+    const { state } = this.worlds.near.server.bridges!.all[0]!
+    return !this.#isProbed && this.setup.startType === 'lazy' && state === 'idle'
+  }
+
   /** What is under way although nothing stands in its way any more. */
   get pending(): string[] {
     const unanswered = this.#everybody.filter(({ tcp }) => !tcp.client.idle).map(({ id }) => `${id} waits for an acknowledgement`)
     if (this.hasEnded) return [...this.stuck, ...unanswered]
+    const waits = (side: Side, key: string): boolean => this.#isIdle && side === 'far' && key === `mqtt:${REMOTE_ID}`
     return [
       ...this.stuck,
       ...unanswered,
       ...SIDES.flatMap((side) =>
         [...this.worlds[side].server.broker.sessions].flatMap(({ key, inflight }) =>
-          inflight === undefined || inflight.size === 0 ? [] : [`${side} ${key} has ${inflight.size} messages in flight`],
+          inflight === undefined || inflight.size === 0 || waits(side, key)
+            ? []
+            : [`${side} ${key} has ${inflight.size} messages in flight`],
         ),
       ),
-      ...this.checker.pending,
+      ...this.checker.pending('up'),
+      ...(this.#isIdle ? [] : this.checker.pending('down')),
     ]
   }
 

@@ -72,13 +72,12 @@ export class TrunkChecker implements TrunkObserver {
     open.clear()
   }
 
-  /** Exchanges that are not over, for each way. */
-  get pending(): string[] {
-    const of = (way: Way): string[] =>
-      Array.from(this.#ways[way].open, ([id, { text, qos }]) => `"${text}" with QoS ${qos} and packet id ${id} on its way ${way}`)
-    const up = of('up')
+  /** Exchanges that are not over. */
+  pending(way: Way): string[] {
+    const { open } = this.#ways[way]
     // A message that was given up, which is told, gets no answer any more.
-    return [...(up.length > this.#claims.dropped.near ? up : []), ...of('down')]
+    if (way === 'up' && open.size <= this.#claims.dropped.near) return []
+    return Array.from(open, ([id, { text, qos }]) => `"${text}" with QoS ${qos} and packet id ${id} on its way ${way}`)
   }
 
   written(stream: number, way: Way, packet: Packet): void {
