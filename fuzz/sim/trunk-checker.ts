@@ -47,6 +47,8 @@ export class TrunkChecker implements TrunkObserver {
   readonly #aliases = new Map<string, string>()
   /** Packet ids of messages of a session that the far server has lost, which the near one may still take new messages for copies of. */
   readonly #receipts = new Set<number>()
+  /** Streams over which the far server cannot know that the near one is a bridge, and sends back what it gets. */
+  readonly #plain = new Set<number>()
   #version = 5
   /** The last CONNECT had Clean Start. */
   #isClean = false
@@ -85,6 +87,7 @@ export class TrunkChecker implements TrunkObserver {
       case PacketType.CONNECT:
         this.#version = packet.protocolVersion
         this.#isClean = packet.cleanStart
+        if (packet.protocolVersion < 5 && !packet.bridge) this.#plain.add(stream)
         this.#ways.down.window = packet.properties.receiveMaximum ?? Number.POSITIVE_INFINITY
         break
       case PacketType.CONNACK:
@@ -128,7 +131,11 @@ export class TrunkChecker implements TrunkObserver {
     const text = textOf(message.payload)
     const one = this.#claims.published.get(text)
     const sender = senderOf(way)
-    if (one !== undefined && one.side !== sender) this.#tell(`"${text}" goes back ${way}, to where it was published`)
+    // Only the far server may send back: what the bridge has from there never goes up again.
+    const isFromHere = one?.side === 'near' && way === 'up'
+    if (isFromHere && one.topic.direction === 'both' && this.#plain.has(stream)) one.mayEcho = true
+    if (one !== undefined && one.side !== sender && !one.mayEcho)
+      this.#tell(`"${text}" goes back ${way}, to where it was published`)
     if (qos === 0) return
     if (one !== undefined && way === 'down' && qos === 2 && this.#receipts.has(packetId)) one.inDoubt = true
     const { open, window } = this.#ways[way]
