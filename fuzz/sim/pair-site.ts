@@ -187,6 +187,9 @@ export class PairSite {
 
   #takeAt(step: Extract<PairStep, { side: Side }>, world: World): void {
     const { side } = step
+    // The next process would not know that the bridge has to begin a new session there (docs/bridge.md, What is not guaranteed).
+    const endsProcess = step.do === 'crash' || step.do === 'restart'
+    if (endsProcess && side === 'near' && this.checker.hasToBeginAnew) return
     if (step.do === 'publish')
       for (let time = 0; time < step.times; time++) this.apps[side][step.app]!.publish(step.topic, step.qos)
     else if (step.do === 'break') this.apps[side][step.app]!.tcp.breakStream()
@@ -233,10 +236,12 @@ export class PairSite {
   #end(away = false): void {
     const { near } = this.worlds
     const session = near.server.broker.sessions.get('mqtt', LOCAL_ID)
-    const isHindered = SIDES.some((side) => this.worlds[side].store.refuse || this.worlds[side].store.stalled)
+    const isPaused = near.runsAt > this.schedule.now
+    const isHindered = isPaused || SIDES.some((side) => this.worlds[side].store.refuse || this.worlds[side].store.stalled)
     if (session === undefined || isHindered || this.trunk.silent || this.trunk.refuses || this.setup.startType !== 'automatic')
       return
     this.claims.end()
+    this.checker.hasToBeginAnew = true
     if (away) {
       this.trunk.refuses = true
       this.trunk.cut()
@@ -249,7 +254,6 @@ export class PairSite {
     near.run(() => near.server.broker.sessions.end(this.schedule.now, session))
     this.run(away ? 2 * SECOND : 0)
     this.trunk.refuses = false
-    // A process that ends before the bridge has connected again forgets that it has to begin anew there.
     const { bridges } = near.server
     for (let left = 20; left > 0 && bridges!.all[0]!.state !== 'connected'; left--) this.run(5 * SECOND)
   }

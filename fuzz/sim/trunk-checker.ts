@@ -50,6 +50,8 @@ export class TrunkChecker implements TrunkObserver {
   /** Streams over which the far server cannot know that the near one is a bridge, and sends back what it gets. */
   readonly #plain = new Set<number>()
   #version = 5
+  /** The session at the near server was ended, and the bridge has not begun a new one at the far server yet. */
+  hasToBeginAnew = false
   /** The last CONNECT had Clean Start. */
   #isClean = false
 
@@ -102,8 +104,8 @@ export class TrunkChecker implements TrunkObserver {
         this.#answered(way, packet)
         break
       case PacketType.SUBACK:
-        // What is refused is asked for again.
-        if (packet.reasonCodes.every((code) => code < 0x80)) this.#claims.remember()
+        // What is refused is asked for again. The answer may belong to a session that the bridge is about to replace.
+        if (!this.hasToBeginAnew && packet.reasonCodes.every((code) => code < 0x80)) this.#claims.remember()
         break
       case PacketType.PUBREL:
         this.#released(way, packet.packetId)
@@ -121,6 +123,7 @@ export class TrunkChecker implements TrunkObserver {
     this.#ways.up.window = this.#version === 5 ? (receiveMaximum ?? Number.POSITIVE_INFINITY) : WINDOW_OF_311
     // CONNACK of 3.1 does not say whether there is a session.
     if (sessionPresent || (this.#version === 3 && !this.#isClean)) return
+    this.hasToBeginAnew = false
     for (const { open } of Object.values(this.#ways)) open.clear()
     this.#receipts.clear()
   }
