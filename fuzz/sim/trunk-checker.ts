@@ -1,5 +1,7 @@
+import type { Session } from '../../src/broker/session.ts'
 import { type Packet, PacketType, type PublishResponse } from '../../src/mqtt/packets.ts'
 import type { Publish } from '../../src/mqtt/publish.ts'
+import type { Server } from '../../src/server.ts'
 import { DurableView } from './durable-view.ts'
 import type { PairClaims } from './pair-claims.ts'
 import type { Side } from './pair-step.ts'
@@ -50,6 +52,10 @@ export class TrunkChecker implements TrunkObserver {
   /** Streams over which the far server cannot know that the near one is a bridge, and sends back what it gets. */
   readonly #plain = new Set<number>()
   #version = 5
+  #clientId = ''
+  /** The process of the far server, and the session of the bridge there, at its last CONNACK. */
+  #farServer: Server | undefined = undefined
+  #farSession: Session | undefined = undefined
   /** The session at the near server was ended, and the bridge has not begun a new one at the far server yet. */
   hasToBeginAnew = false
   /** The last CONNECT had Clean Start. */
@@ -88,6 +94,7 @@ export class TrunkChecker implements TrunkObserver {
     switch (packet.type) {
       case PacketType.CONNECT:
         this.#version = packet.protocolVersion
+        this.#clientId = packet.clientId
         this.#isClean = packet.cleanStart
         if (packet.protocolVersion < 5 && !packet.bridge) this.#plain.add(stream)
         this.#ways.down.window = packet.properties.receiveMaximum ?? Number.POSITIVE_INFINITY
@@ -120,12 +127,25 @@ export class TrunkChecker implements TrunkObserver {
 
   #connected(reasonCode: number, sessionPresent: boolean, receiveMaximum: number | undefined): void {
     if (reasonCode !== 0) return
+    this.#noteSession(sessionPresent)
     this.#ways.up.window = this.#version === 5 ? (receiveMaximum ?? Number.POSITIVE_INFINITY) : WINDOW_OF_311
     // CONNACK of 3.1 does not say whether there is a session.
     if (sessionPresent || (this.#version === 3 && !this.#isClean)) return
     this.hasToBeginAnew = false
     for (const { open } of Object.values(this.#ways)) open.clear()
     this.#receipts.clear()
+  }
+
+  /** Who has begun a new session in the name of the bridge may have been replaced before its CONNACK: the session is another one. */
+  #noteSession(sessionPresent: boolean): void {
+    const { server } = this.#worlds.far
+    const session = server.broker.sessions.get('mqtt', this.#clientId)
+    if (sessionPresent && server === this.#farServer && session !== this.#farSession) {
+      this.#claims.forget()
+      this.forget()
+    }
+    this.#farServer = server
+    this.#farSession = session
   }
 
   #published(stream: number, way: Way, message: Publish): void {
