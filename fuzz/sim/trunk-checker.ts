@@ -56,6 +56,8 @@ export class TrunkChecker implements TrunkObserver {
   /** The process of the far server, and the session of the bridge there, at its last CONNACK. */
   #farServer: Server | undefined = undefined
   #farSession: Session | undefined = undefined
+  /** Messages that were released although they have no PUBREC. */
+  #givenUp = 0
   /** The session at the near server was ended, and the bridge has not begun a new one at the far server yet. */
   hasToBeginAnew = false
   /** The last CONNECT had Clean Start. */
@@ -190,7 +192,12 @@ export class TrunkChecker implements TrunkObserver {
   #released(way: Way, packetId: number): void {
     if (way === 'down') this.#receipts.delete(packetId)
     const sent = this.#ways[way].open.get(packetId)
-    if (sent !== undefined && !sent.received) this.#tell(`PUBREL for "${sent.text}", going ${way}, before its PUBREC`)
+    if (sent === undefined || sent.received) return
+    // The bridge has given it up, and told that. The far server may have a receipt, and would take the next message for a copy of it.
+    const isGivenUp = way === 'up' && this.#givenUp < this.#claims.dropped.near
+    if (!isGivenUp) this.#tell(`PUBREL for "${sent.text}", going ${way}, before its PUBREC`)
+    else this.#givenUp++
+    sent.received = true
   }
 
   /** `way`: of the answer. */
