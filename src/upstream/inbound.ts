@@ -69,6 +69,8 @@ export class Inbound {
   readonly #sum: ByteCount
   /** Counts streams. */
   #stream = 0
+  /** A message with QoS 1 that has come again over the stream that is up is handed out once more: its answer was lost. */
+  #isRepeating = false
   readonly #held: HeldLimits | undefined
   /** Messages with QoS 0 that wait, and bytes of them. */
   readonly #unsaved = { count: 0, bytes: 0 }
@@ -163,7 +165,8 @@ export class Inbound {
     const { qos, packetId } = message
     if (qos > 0) {
       const known = this.#exchanges.get(packetId)
-      if (known?.phase === 'held' && !this.#isAgain(known, message)) this.#lost(packetId, known)
+      if (known?.phase === 'held' && (!this.#isAgain(known, message) || this.#isOvertaken(known, message)))
+        this.#lost(packetId, known)
       if (known?.phase === 'received' && !known.isLost && qos === 2 && this.#held !== undefined) {
         // The far side has not heard the PUBREC. A sensor whose window is full would not take the message a second time.
         if (this.#isAgain(known, message)) {
@@ -173,6 +176,7 @@ export class Inbound {
         this.#lost(packetId, known)
       }
       if (known?.phase === 'held' && !known.isLost && known.qos === qos) return this.#answerOf(packetId, known)
+      if (qos === 1 && message.dup) this.#isRepeating = true
       if (this.#behind.size > 0 || this.#isLost(packetId)) {
         this.#waitBehind(message)
         return undefined
@@ -184,6 +188,11 @@ export class Inbound {
     this.#weigh(message.weight)
     if (qos === 0) this.#holds(message.weight)
     return undefined
+  }
+
+  /** What was before it is handed out once more, and would be the last in the end; with QoS 1 it may come again itself. */
+  #isOvertaken({ stream }: Exchange, { qos }: Publish): boolean {
+    return qos === 1 && this.#isRepeating && stream !== this.#stream
   }
 
   /** The owner has a message under this packet id that the far side does not mean any more. */
@@ -302,6 +311,7 @@ export class Inbound {
   /** A stream is up. What the owner has not got comes again over it, or is gone with the session. */
   resume(sessionPresent: boolean): void {
     this.#stream++
+    this.#isRepeating = false
     this.#forgetBehind()
     if (!sessionPresent && this.#held !== undefined) this.#lose()
     else if (!sessionPresent) this.#sessionLost()

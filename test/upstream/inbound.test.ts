@@ -126,6 +126,32 @@ describe('a message that comes again', () => {
     expect(owner.ids(PUBREL)).toEqual([2])
   })
 
+  test('behind another that was answered in vain, is handed out again too, so that the last one is last', () => {
+    for (const isAnswered of [false, true]) {
+      far.publish('a', 'one', 1, 1)
+      far.publish('a', 'two', 1, 2)
+      answer(PUBACK, 1)
+      // PUBACK of the first is lost.
+      far.sessionPresent = true
+      far.close()
+      if (isAnswered) answer(PUBACK, 2)
+      near.advance(10_000)
+      far.publish('a', 'one', 1, 1, {}, true)
+      far.publish('a', 'two', 1, 2, {}, true)
+      if (!isAnswered) {
+        expect(texts()).toEqual(['one', 'two', 'one'])
+        answer(PUBACK, 2)
+      }
+      expect(far.of(PUBACK, far.stream.got)).toEqual([])
+      expect(texts()).toEqual(['one', 'two', 'one', 'two'])
+      answer(PUBACK, 1)
+      answer(PUBACK, 2)
+      expect(far.of(PUBACK, far.stream.got)).toEqual(['1', '2'])
+      expect(near.upstream.held.sum).toBe(0)
+      owner.messages.length = 0
+    }
+  })
+
   test('late, as with NATS, is waited for with the answer that the owner gave meanwhile', () => {
     far.publish('a', 'one', 1, 1)
     reconnect()
