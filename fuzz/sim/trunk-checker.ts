@@ -133,7 +133,8 @@ export class TrunkChecker implements TrunkObserver {
     this.#ways.up.window = this.#version === 5 ? (receiveMaximum ?? Number.POSITIVE_INFINITY) : WINDOW_OF_311
     // CONNACK of 3.1 does not say whether there is a session.
     if (sessionPresent || (this.#version === 3 && !this.#isClean)) return
-    this.hasToBeginAnew = false
+    // Otherwise somebody else has ended it, and the bridge goes on with the session for now.
+    if (this.#isClean) this.hasToBeginAnew = false
     for (const { open } of Object.values(this.#ways)) open.clear()
     this.#receipts.clear()
   }
