@@ -32,7 +32,7 @@ interface Exchange {
   stream: number
   /** The owner's answer, which no stream has carried. */
   answer: PublishResponse | undefined
-  /** What the owner has, or will get; undefined from its answer on, unless the far side may mean another by the packet id. */
+  /** What the owner has, or will get: the far side may mean another by the packet id. Undefined if it is from before a restart. */
   message: Publish | undefined
   /** Its topic, under which the owner may not keep it. */
   readonly topic: string
@@ -167,13 +167,13 @@ export class Inbound {
       const known = this.#exchanges.get(packetId)
       if (known?.phase === 'held' && (!this.#isAgain(known, message) || this.#isOvertaken(known, message)))
         this.#lost(packetId, known)
-      if (known?.phase === 'received' && !known.isLost && qos === 2 && this.#held !== undefined) {
-        // The far side has not heard the PUBREC. A sensor whose window is full would not take the message a second time.
-        if (this.#isAgain(known, message)) {
+      if (known?.phase === 'received' && !known.isLost && qos === 2) {
+        if (!this.#isAgain(known, message)) this.#lost(packetId, known)
+        else if (this.#held !== undefined) {
+          // The far side has not heard the PUBREC. A sensor whose window is full would not take the message a second time.
           known.stream = this.#stream
           return responseOf(PacketType.PUBREC, packetId)
         }
-        this.#lost(packetId, known)
       }
       if (known?.phase === 'held' && !known.isLost && known.qos === qos) return this.#answerOf(packetId, known)
       if (qos === 1 && message.dup) this.#isRepeating = true
@@ -298,7 +298,6 @@ export class Inbound {
   }
 
   #answered(packetId: number, exchange: Exchange, { type, reasonCode }: PublishResponse): void {
-    if (this.#held === undefined) exchange.message = undefined
     if (type === PacketType.PUBREC && reasonCode < 0x80) exchange.phase = 'received'
     else this.#delete(packetId)
   }

@@ -173,6 +173,24 @@ describe('a message that comes again', () => {
     expect(owner.messages[1]!.dup).toBe(true)
   })
 
+  test('after PUBREC and has other content, waits until the owner has completed that: the session was lost, and no CONNACK said so', () => {
+    far.publish('a', 'old', 2, 5)
+    answer(PUBREC, 5)
+    reconnect()
+    far.publish('a', 'new', 2, 5)
+    expect(texts()).toEqual(['old'])
+    expect(owner.ids(PUBREL)).toEqual([5])
+    answer(PUBCOMP, 5)
+    expect(far.of(PUBCOMP)).toEqual([])
+    expect(texts()).toEqual(['old', 'new'])
+    answer(PUBREC, 5)
+    far.send(response(PUBREL, 5))
+    near.run()
+    answer(PUBCOMP, 5)
+    expect(far.of(PUBCOMP)).toEqual(['5'])
+    expect(near.upstream.held.sum).toBe(0)
+  })
+
   test('PUBREL comes again, and the owner has it', () => {
     far.publish('a', 'two', 2, 2)
     answer(PUBREC, 2)
