@@ -1,10 +1,11 @@
 /*
  * sleepers - many MQTT-SN sensors behind forwarders that connect, subscribe, fall asleep, and are woken one after the
- * other. Linux, loopback only, one thread, memory of a few bytes for each sensor. bench/million.mjs runs it and says
- * what it means.
+ * other. Linux, loopback only, one thread, memory of a few bytes for each sensor. bench/million.mjs and
+ * bench/upstream.mjs run it and say what it means.
  *
  *   -n sensors  -p UDP port of the gateway  -P TCP port of the broker  -F forwarders  -C sensors that connect at a time
- *   -r wakes a second  -m messages buffered for one sensor in a hundred
+ *   -r wakes a second  -m messages buffered for one sensor in a hundred  -S seconds after which no other sensor connects
+ *   -g sensors that are refused try again; without -g connecting ends with the first refusal
  *
  * Reads commands from standard input, one a line, and answers each with a line of JSON:
  *
@@ -44,8 +45,8 @@ struct sensor {
 };
 
 static int sensor_count = 1000, forwarder_count = 16, at_a_time = 64, gateway_port = 1884, broker_port = 1883,
-           messages = 10;
-static double rate = 5000;
+           messages = 10, tries_again = 0;
+static double rate = 5000, connect_seconds = 1e6;
 
 static struct sensor *sensors;
 static int forwarders[MAX_FORWARDERS], poller, broker;
@@ -185,7 +186,7 @@ static void handle(uint32_t sensor, const uint8_t *m, int length, uint64_t now) 
   switch (m[1]) {
   case CONNACK:
     if (s->state != CONNECTING || length < 3) return;
-    if (m[2]) refused++;
+    if (m[2]) refused++; /* `retry` sends it again */
     else enter(sensor, SUBSCRIBING, now);
     return;
   case SUBACK:
@@ -304,14 +305,16 @@ static void connect_all(void) {
   uint64_t began = now_ns(), next = 0, first = 0;
   double cpu = own_cpu();
   last_progress = began;
-  while (finished < (uint64_t)sensor_count && !refused && !has_stalled()) {
+  while (finished < (uint64_t)sensor_count && (tries_again || !refused) && !has_stalled()) {
     while (next < (uint64_t)sensor_count && next - finished < (uint64_t)at_a_time) enter(next++, CONNECTING, now_ns());
+    if (now_ns() - began > connect_seconds * 1e9) sensor_count = next;
     poll_for(20);
     first = retry(first, next, in_order);
   }
   double seconds = (now_ns() - began) / 1e9;
-  printf("{\"asleep\":%lu,\"refused\":%lu,\"retried\":%lu,\"seconds\":%.3f,\"loadUse\":%.3f}\n", finished, refused,
-         retried, seconds, (own_cpu() - cpu) / seconds);
+  printf("{\"asleep\":%lu,\"begun\":%d,\"refused\":%lu,\"retried\":%lu,\"seconds\":%.3f", finished,
+         sensor_count, refused, retried, seconds);
+  printf(",\"loadUse\":%.3f}\n", (own_cpu() - cpu) / seconds);
 }
 
 static void buffer(void) {
@@ -338,7 +341,8 @@ static void wake_all(void) {
   uint64_t total = sensor_count, announced = 0, next = 0, first = 0, behind = 0, lost = 0, expected = 0;
   uint64_t began = now_ns(), first_due = began + PUBLISH_LEAD_NS;
   double cpu = own_cpu(), interval = 1e9 / rate;
-  finished = retried = 0;
+  finished = retried = refused = 0;
+  choose_wake_order();
   last_progress = first_due;
   while (finished < total && !refused && !(now_ns() > last_progress && has_stalled())) {
     uint64_t now = now_ns();
@@ -368,7 +372,7 @@ static void wake_all(void) {
 }
 
 int main(int argc, char **argv) {
-  for (int option; (option = getopt(argc, argv, "n:p:P:F:C:r:m:")) != -1;) switch (option) {
+  for (int option; (option = getopt(argc, argv, "n:p:P:F:C:r:m:S:g")) != -1;) switch (option) {
     case 'n': sensor_count = atoi(optarg); break;
     case 'p': gateway_port = atoi(optarg); break;
     case 'P': broker_port = atoi(optarg); break;
@@ -376,13 +380,14 @@ int main(int argc, char **argv) {
     case 'C': at_a_time = atoi(optarg); break;
     case 'r': rate = atof(optarg); break;
     case 'm': messages = atoi(optarg); break;
+    case 'S': connect_seconds = atof(optarg); break;
+    case 'g': tries_again = 1; break;
     default: die("sleepers: see the head of sleepers.c");
     }
   if (sensor_count < 1 || forwarder_count < 1 || forwarder_count > MAX_FORWARDERS ||
       at_a_time < 1 || rate <= 0 || messages < 0 || messages > 65535)
     die("sleepers: option out of range");
   setlinebuf(stdout);
-  choose_wake_order();
   sensors = allocate(sensor_count, sizeof *sensors);
   poller = epoll_create1(0);
   open_forwarders();

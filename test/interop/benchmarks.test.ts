@@ -18,6 +18,13 @@ test('2,000 sensors sleep, wake and get exactly their messages', () => {
   expect(status).toBe(0)
 })
 
+test('100 sensors in front of Mosquitto sleep, wake and get exactly their messages', () => {
+  const { status, out, errors } = run('upstream.mjs', '--sensors', '100', '--cluster', 'mosquitto', '--rate', '50')
+  expect(errors).toBe('')
+  expect(out).toContain('100 expected, 100 received, 0 misplaced')
+  expect(status).toBe(0)
+})
+
 test('a promise that is not kept is exit code 1', () => {
   const { status, errors } = run('million.mjs', '--sensors', '100', '--rate', '500', '--max-rss-mib', '1')
   expect(errors).toMatch(/^failed: RSS in MiB [\d.]+, --max-rss-mib 1\n$/)
@@ -43,6 +50,8 @@ test('Roost is measured beside Mosquitto', () => {
 test.each([
   ['million.mjs', ['--sensors', 'many'], '--sensors many'],
   ['million.mjs', ['--max-start-seconds', '5'], 'needs --store'],
+  ['upstream.mjs', ['--cluster', 'none'], '--cluster none'],
+  ['upstream.mjs', ['--sensors', '3000000'], 'ulimit -n'],
   ['bridge.mjs', ['--far', 'none'], '--far none'],
   ['peers/run.mjs', ['--scenarios', 'none'], 'no scenario none'],
   ['peers/run.mjs', ['--systems', 'none'], 'no system none'],
