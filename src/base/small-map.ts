@@ -79,3 +79,6 @@ export class SmallMap<K, V> {
     return entries[Symbol.iterator]()
   }
 }
+
+/** Returns the map, or a new one in place of one that is empty and still takes as much memory as a Map. */
+export const compacted = <K, V>(map: SmallMap<K, V>): SmallMap<K, V> => (map.isMap && map.size === 0 ? new SmallMap<K, V>() : map)

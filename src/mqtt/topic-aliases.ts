@@ -1,6 +1,6 @@
 import type { Malformed } from '../base/malformed.ts'
 import { COST } from '../base/memory-costs.ts'
-import { NameMap } from '../base/name-map.ts'
+import { SmallMap } from '../base/small-map.ts'
 import type { Publish } from './publish.ts'
 import { ReasonCode } from './reason-codes.ts'
 import type { ByteCount } from './topic-names.ts'
@@ -16,8 +16,8 @@ export class TopicAliases {
   readonly #count: ByteCount
   readonly #max: number
   readonly #bytesMax: number
-  readonly #topics = new Map<number, string>()
-  readonly #aliases = new NameMap<number>()
+  readonly #topics = new SmallMap<number, string>()
+  readonly #aliases = new SmallMap<string, number>()
   #bytes = 0
 
   /** `count`: receives the bytes of memory that they take. */

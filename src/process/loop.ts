@@ -12,7 +12,7 @@ import type { Server, ServerInput } from '../server.ts'
 import type { ClockReading } from '../store/clock.ts'
 import { bootId } from '../store/io/owner.ts'
 import type { WallClock } from '../store/store.ts'
-import { type DialHost, dial } from '../upstream/io/dial.ts'
+import { type DialHost, Dialler } from '../upstream/io/dial.ts'
 
 const NO_VERIFIER: AuthAnswer = {
   kind: 'refused',
@@ -83,6 +83,7 @@ export class Loop implements StreamHost, DialHost {
   /** Value of `#inputs` at the last check for new input. */
   #inputsSeen = 0
 
+  readonly #dialler = new Dialler(this)
   #turns = 0
   /** Output that waits for sockets. */
   readonly outputs: OutputBuffers
@@ -187,7 +188,7 @@ export class Loop implements StreamHost, DialHost {
       else if (output.kind === 'auth') void this.#verify(output.request)
       else if (output.kind === 'auth-abandoned') this.#verifier?.abandon(output.link)
       else if (output.kind === 'hook') this.#ask(output.question)
-      else if (output.kind === 'dial') this.#streams.set(output.connection, dial(output.target, output.connection, this))
+      else if (output.kind === 'dial') this.#streams.set(output.connection, this.#dialler.dial(output.target, output.connection))
       else {
         const stream = this.#streams.get(output.connection)
         if (output.kind === 'write') isFree = stream?.write(output.bytes) === true && isFree !== false

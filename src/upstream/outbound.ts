@@ -1,6 +1,7 @@
-import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import { COST } from '../base/memory-costs.ts'
+import { SmallFifo } from '../base/small-fifo.ts'
+import { compacted, SmallMap } from '../base/small-map.ts'
 import { reasonCodeName } from '../mqtt/describe.ts'
 import { writeDelivery } from '../mqtt/encode-delivery.ts'
 import { type Delivery, OutgoingType } from '../mqtt/link.ts'
@@ -91,9 +92,9 @@ export interface OutboundCounts {
  */
 export class Outbound {
   /** QoS 1 and 2, by packet id, until they are answered completely; in order of arrival. */
-  readonly #messages = new Map<number, OutgoingMessage>()
+  #messages = new SmallMap<number, OutgoingMessage>()
   /** What is not written to the stream that is up. */
-  #queue = new Fifo<OutgoingMessage>()
+  #queue = new SmallFifo<OutgoingMessage>()
   readonly #owner: OutboundOwner
   readonly #counts: OutboundCounts
   readonly #bytes: ByteCount
@@ -277,7 +278,7 @@ export class Outbound {
     message.phase = 'waiting'
     message.dup = false
     // Those before it in the queue were refused too.
-    const queue = new Fifo<OutgoingMessage>()
+    const queue = new SmallFifo<OutgoingMessage>()
     let isIn = false
     for (const each of this.#queue) {
       if (!isIn && (each.sentAt === Number.NEGATIVE_INFINITY || each.sentAt > message.sentAt)) {
@@ -317,6 +318,7 @@ export class Outbound {
     this.#forgetContent(message)
     this.#bytes.sum -= COST.inflight
     this.#messages.delete(message.packetId)
+    this.#messages = compacted(this.#messages)
     this.#owner.answer(type, message.packetId, reasonCode)
   }
 
@@ -332,7 +334,7 @@ export class Outbound {
   resume(sessionPresent: boolean): number[] {
     const releases: number[] = []
     const unsent = this.#queue
-    this.#queue = new Fifo()
+    this.#queue = new SmallFifo()
     this.#unanswered = 0
     this.#isSilent = true
     for (const message of [...this.#messages.values()]) {
@@ -393,7 +395,7 @@ export class Outbound {
       this.#forgetContent(message)
       this.#bytes.sum -= COST.inflight
     }
-    this.#messages.clear()
+    this.#messages = new SmallMap()
     this.#queue.clear()
     this.#unanswered = 0
     this.#oneByOne = 0

@@ -1,4 +1,5 @@
 import type { Instant } from '../base/machine.ts'
+import { SmallMap } from '../base/small-map.ts'
 import {
   PacketType,
   type Suback,
@@ -60,11 +61,11 @@ const MAY_PASS: ReadonlySet<number> = new Set([
  * it refuses is asked for again: over the same stream if the reason may pass, and otherwise over the next. Requests have packet ids of their own on the stream, because those of the owner may belong to its messages.
  */
 export class Subscriptions {
-  readonly #wanted = new Map<string, Wanted>()
-  readonly #keeps: boolean
+  /** undefined: they are kept by the owner of the link. */
+  readonly #wanted: Map<string, Wanted> | undefined
   #requests: Request[] = []
   /** What the far side has refused, by filter, and whether the reason may pass. */
-  readonly #refused = new Map<string, Wanted & { readonly mayPass: boolean }>()
+  readonly #refused = new SmallMap<string, Wanted & { readonly mayPass: boolean }>()
   /** Answers in a row with a refusal that may pass. */
   #refusals = 0
   /** When to ask again for what was refused; undefined while there is nothing of that kind, or it is under way. */
@@ -72,12 +73,12 @@ export class Subscriptions {
 
   /** `keeps`: subscriptions are kept here, and not by the owner of the link. */
   constructor(keeps = true) {
-    this.#keeps = keeps
+    this.#wanted = keeps ? new Map() : undefined
   }
 
   /** Filters. */
   get size(): number {
-    return this.#wanted.size
+    return this.#wanted?.size ?? 0
   }
 
   /** When the oldest request was sent that is not answered. */
@@ -101,9 +102,8 @@ export class Subscriptions {
 
   add(packet: Subscribe | Unsubscribe): void {
     for (const filter of filtersOf(packet)) this.#refused.delete(filter)
-    if (this.#keeps && packet.type === PacketType.UNSUBSCRIBE) for (const filter of packet.filters) this.#wanted.delete(filter)
-    else if (this.#keeps && packet.type === PacketType.SUBSCRIBE)
-      for (const request of packet.subscriptions) this.#wanted.set(request.filter, { request, properties: packet.properties })
+    if (packet.type === PacketType.UNSUBSCRIBE) for (const filter of packet.filters) this.#wanted?.delete(filter)
+    else for (const request of packet.subscriptions) this.#wanted?.set(request.filter, { request, properties: packet.properties })
     this.#request(packet, false)
   }
 
@@ -164,7 +164,7 @@ export class Subscriptions {
       const { filter } = request
       const code = reasonCodes[i]!
       if (code < 0x80) this.#refused.delete(filter)
-      else if (this.#keeps ? this.#wanted.has(filter) : isRenewal && !this.#isGivenUp(filter))
+      else if (this.#wanted?.has(filter) ?? (isRenewal && !this.#isGivenUp(filter)))
         this.#refused.set(filter, { request, properties: packet.properties, mayPass: MAY_PASS.has(code) })
     }
     this.#refusals = refused.some(([, code]) => MAY_PASS.has(code)) ? this.#refusals + 1 : 0
@@ -202,7 +202,7 @@ export class Subscriptions {
       return
     }
     this.#requests = this.#requests.filter(({ isRenewal }) => !isRenewal)
-    this.#renew(theirs === undefined ? this.#wanted.values() : withoutProperties(theirs))
+    this.#renew(theirs === undefined ? (this.#wanted?.values() ?? []) : withoutProperties(theirs))
   }
 
   /** Makes subscriptions again, but those that are asked for already. */

@@ -1,5 +1,5 @@
-import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
+import { SmallFifo } from '../base/small-fifo.ts'
 import { Timer } from '../base/timers.ts'
 import { packetTypeName, reasonCodeName } from '../mqtt/describe.ts'
 import type { Delivery, Link, LinkId, Outgoing } from '../mqtt/link.ts'
@@ -94,7 +94,7 @@ export class UpstreamLink implements Link {
   /** Streams in a row that the far side closed soon, and no message explains that. */
   unexplained = 0
   /** What was said once: of the far side, and of attempts that failed since the last stream. */
-  readonly told = new Set<string>()
+  told: Set<string> | undefined = undefined
   failedWith: Set<string> | undefined = undefined
   /** An attempt to reach the first address, while the stream goes to another. */
   probe: UpstreamStream | undefined = undefined
@@ -102,9 +102,9 @@ export class UpstreamLink implements Link {
   readonly #host: LinkHost
   readonly #events: OutboundEvents
   /** For the owner, besides what is in `inbound`. */
-  readonly #answers = new Fifo<Packet>()
+  readonly #answers = new SmallFifo<Packet>()
   /** For the far side. */
-  readonly #control = new Fifo<Packet>()
+  readonly #control = new SmallFifo<Packet>()
   #listening = true
   /** The first CONNACK with success has come since the owner's CONNECT. */
   #isAccepted = false

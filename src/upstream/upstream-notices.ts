@@ -25,7 +25,8 @@ export class UpstreamNotices {
   /** Said once. */
   limited(link: UpstreamLink, code: 'upstream-refused' | 'upstream-limited', reason: string): void {
     const { targets, status, name: client } = link
-    if (isNew(link.settings.ofSensor !== undefined ? targets.told : link.told, `${status.target} ${reason}`))
+    if (link.settings.ofSensor === undefined) link.told ??= new Set()
+    if (isNew(link.told ?? targets.told, `${status.target} ${reason}`))
       this.#notice({ code, level: 'warn', client, peer: status.target, reason })
   }
 

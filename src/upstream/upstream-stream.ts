@@ -2,13 +2,13 @@ import type { Instant } from '../base/machine.ts'
 import type { Malformed } from '../base/malformed.ts'
 import { COST } from '../base/memory-costs.ts'
 import type { ConnectionId } from '../mqtt/connection.ts'
-import { PacketDecoder } from '../mqtt/decode.ts'
-import { Framer } from '../mqtt/framer.ts'
+import type { PacketDecoder } from '../mqtt/decode.ts'
+import type { Framer } from '../mqtt/framer.ts'
 import type { Connack } from '../mqtt/packets.ts'
-import { NO_PROPERTIES } from '../mqtt/properties.ts'
+import { NO_PROPERTIES, type Properties } from '../mqtt/properties.ts'
 import type { ProtocolVersion, Publish, QoS } from '../mqtt/publish.ts'
 import { resolveAlias, TopicAliases } from '../mqtt/topic-aliases.ts'
-import type { Remembered } from '../mqtt/topic-names.ts'
+import type { StreamReaders } from './stream-readers.ts'
 import type { SubscriptionFeatures } from './subscriptions.ts'
 import type { Dialect, KnownTarget } from './targets.ts'
 import type { UpstreamLink } from './upstream-link.ts'
@@ -23,8 +23,8 @@ export class UpstreamStream {
   readonly link: UpstreamLink
   readonly known: KnownTarget
   readonly dialect: Dialect
-  readonly framer: Framer
-  readonly decoder: PacketDecoder
+  /** Shared by all streams of this version. */
+  decoder: PacketDecoder
   readonly counted = { messagesReceived: 0, messagesSent: 0, bytesReceived: 0, bytesSent: 0, retransmissions: 0 }
   readonly wantsProblemInformation = true
   readonly joining = undefined
@@ -35,9 +35,10 @@ export class UpstreamStream {
   receiveMaximum = 0xffff
   #maximumQos: QoS = 2
   retainAvailable = true
-  features: SubscriptionFeatures = {}
+  features: SubscriptionFeatures = ALL_FEATURES
   aliases: TopicAliases | undefined = undefined
-  outgoingAliases: TopicAliases | undefined = undefined
+  #outgoingAliases: TopicAliases | undefined = undefined
+  #outgoingAliasesMax = 0
   /** A subscription with QoS 2 was asked for, to see what is granted. */
   asksForQos = false
   /** The socket accepts no bytes for now. */
@@ -54,19 +55,52 @@ export class UpstreamStream {
   probeAt: Instant | undefined = undefined
   /** When the PINGREQ was sent that is not answered yet. */
   pingedAt: Instant | undefined = undefined
-  readonly #remembered: Remembered
+  readonly #readers: StreamReaders
+  /** While something is in it. */
+  #ownFramer: Framer | undefined = undefined
 
-  constructor(id: ConnectionId, link: UpstreamLink, known: KnownTarget, now: Instant, maxPacketSize: number, memory: Remembered) {
+  constructor(id: ConnectionId, link: UpstreamLink, known: KnownTarget, now: Instant, readers: StreamReaders) {
     this.id = id
     this.link = link
     this.known = known
     this.dialect = known.dialect
     this.dialledAt = now
-    this.framer = new Framer(maxPacketSize)
-    this.framer.sizeLimit = 'max_packet_size'
-    this.framer.minimalLength = this.dialect.version === 5
-    this.decoder = new PacketDecoder('server', this.dialect.version, undefined, undefined, memory)
-    this.#remembered = memory
+    this.decoder = readers.decoder(this.dialect.version)
+    this.#readers = readers
+  }
+
+  get framer(): Framer {
+    return this.#ownFramer ?? this.#readers.framer
+  }
+
+  /** A chunk has come: `framer` gives its packets, until `read`. */
+  reading(bytes: Uint8Array): void {
+    const { framer } = this
+    framer.maxPacketSize = this.link.settings.maxPacketSize
+    framer.minimalLength = this.dialect.version === 5
+    framer.push(bytes)
+  }
+
+  /** The chunk is read, to its end or to an error; then its bytes are still in the framer. */
+  read(): void {
+    const { framer } = this
+    framer.release()
+    this.decoder.release()
+    const isIdle = framer.held === 0
+    if (this.#ownFramer === undefined) this.#ownFramer = isIdle ? undefined : this.#readers.give()
+    else if (isIdle) this.#ownFramer = undefined
+  }
+
+  /** What the peer writes is of an older version. */
+  speaksOlder(version: ProtocolVersion): void {
+    this.decoder = this.#readers.decoder(version)
+  }
+
+  /** Made when a first message is sent: 200 bytes. */
+  get outgoingAliases(): TopicAliases | undefined {
+    if (this.#outgoingAliases === undefined && this.#outgoingAliasesMax > 0)
+      this.#outgoingAliases = new TopicAliases(this.#outgoingAliasesMax, TOPIC_ALIAS_BYTES, this.#readers.remembered)
+    return this.#outgoingAliases
   }
 
   get peer(): string {
@@ -76,7 +110,7 @@ export class UpstreamStream {
   /** Bytes of memory. */
   get bytes(): number {
     const { tls, path } = this.known.target
-    return COST.connection + (tls === undefined ? 0 : COST.tls) + (path === '' ? 0 : COST.webSocket)
+    return COST.dialled + (tls === undefined ? 0 : COST.tls) + (path === '' ? 0 : COST.webSocket)
   }
 
   /** Of messages to the far side. */
@@ -96,17 +130,16 @@ export class UpstreamStream {
     this.maxPacketSize = properties.maximumPacketSize ?? Number.POSITIVE_INFINITY
     this.#maximumQos = properties.maximumQoS ?? 2
     this.retainAvailable = properties.retainAvailable ?? true
-    this.features = properties
+    this.features = featuresOf(properties)
     this.keepAliveMs = (properties.serverKeepAlive ?? keepAliveSeconds) * 1000
-    const most = Math.min(properties.topicAliasMaximum ?? 0, TOPIC_ALIASES)
-    if (most > 0) this.outgoingAliases = new TopicAliases(most, TOPIC_ALIAS_BYTES, this.#remembered)
+    this.#outgoingAliasesMax = Math.min(properties.topicAliasMaximum ?? 0, TOPIC_ALIASES)
   }
 
   /** Takes from a message what belongs to the stream: topic alias and subscription identifiers. Returns what is wrong, if anything. */
   unwrap(message: Publish): Malformed | undefined {
     const { topicAlias, subscriptionIdentifiers, ...properties } = message.properties
     if (topicAlias === undefined && subscriptionIdentifiers === undefined) return undefined
-    const wrong = resolveAlias(this, message, TOPIC_ALIASES, TOPIC_ALIAS_BYTES, this.#remembered)
+    const wrong = resolveAlias(this, message, TOPIC_ALIASES, TOPIC_ALIAS_BYTES, this.#readers.remembered)
     message.properties = Object.keys(properties).length === 0 ? NO_PROPERTIES : properties
     // What was received is not what may be passed on.
     message.frameStart = -1
@@ -128,6 +161,15 @@ export class UpstreamStream {
 
   forget(): void {
     this.aliases?.forget()
-    this.outgoingAliases?.forget()
+    this.#outgoingAliases?.forget()
   }
+}
+
+/** Of most brokers, in place of their CONNACK's properties, which a stream need not keep. */
+const ALL_FEATURES: SubscriptionFeatures = {}
+
+const featuresOf = (properties: Properties): SubscriptionFeatures => {
+  const { wildcardSubscriptionAvailable, sharedSubscriptionAvailable, subscriptionIdentifiersAvailable } = properties
+  const all = [wildcardSubscriptionAvailable, sharedSubscriptionAvailable, subscriptionIdentifiersAvailable]
+  return all.includes(false) ? properties : ALL_FEATURES
 }

@@ -18,6 +18,7 @@ import type { Inbound } from './inbound.ts'
 import { type LinkHost, nextLook } from './link-host.ts'
 import type { UpstreamLinkOwner, UpstreamLinkSettings } from './link-owner.ts'
 import { afterLoss, afterMiss } from './redial.ts'
+import { StreamReaders } from './stream-readers.ts'
 import type { Target } from './target.ts'
 import { backoffMs, type KnownTarget, type Targets } from './targets.ts'
 import { UpstreamLink } from './upstream-link.ts'
@@ -75,7 +76,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   /** The next attempt of a link; the end of the time for CONNACK; what `#watch` has to do. */
   readonly #timers = new Timers<UpstreamLink>()
   readonly #dials: DialQueue
-  readonly #remembered = new Remembered()
+  readonly #readers = new StreamReaders(new Remembered())
   #lastConnection: ConnectionId = 0
   #lastLink: LinkId = 0
 
@@ -84,7 +85,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     this.notices = new UpstreamNotices(parts.notice)
     const { dialsPerSecond } = { ...DEFAULT_UPSTREAM, ...options }
     this.#dials = new DialQueue(dialsPerSecond, this.#timers)
-    parts.memory.count('connections', () => this.#streamBytes + this.#remembered.sum)
+    parts.memory.count('connections', () => this.#streamBytes + this.#readers.remembered.sum)
     parts.memory.count('messages', () => this.held.sum)
   }
 
@@ -243,7 +244,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   #open(now: Instant, link: UpstreamLink, known: KnownTarget): UpstreamStream {
     const connection = --this.#lastConnection
     const { target } = known
-    const stream = new UpstreamStream(connection, link, known, now, link.settings.maxPacketSize, this.#remembered)
+    const stream = new UpstreamStream(connection, link, known, now, this.#readers)
     this.#streams.set(connection, stream)
     this.#streamBytes += stream.bytes
     known.dialled()
@@ -359,17 +360,20 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
       })
       return
     }
-    stream.framer.push(bytes)
+    stream.reading(bytes)
     this.#read(now, stream)
+    stream.read()
   }
 
   #read(now: Instant, stream: UpstreamStream): void {
-    const { framer, decoder, link } = stream
+    const { framer, link } = stream
     const { output } = this.#parts
     while (this.#streams.has(stream.id) && framer.next()) {
       const { bytes, start, bodyStart, end } = framer
       // A far side that does not know 5.0 refuses it in its own words.
-      if (stream.state === 'connecting' && bytes[start] === PacketType.CONNACK << 4 && end - bodyStart === 2) decoder.version = 4
+      if (stream.state === 'connecting' && bytes[start] === PacketType.CONNACK << 4 && end - bodyStart === 2)
+        stream.speaksOlder(4)
+      const { decoder } = stream
       const packet = decoder.decode(bytes, start, bodyStart, end)
       output.tap?.packetReceived(stream, packet ?? decoder.error!)
       if (packet === undefined) {
@@ -384,8 +388,6 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
       this.#malformed(now, stream, framer.error)
       return
     }
-    framer.release()
-    decoder.release()
     if (!link.inbound.isFull || stream.paused) return
     stream.paused = true
     output.pause(stream)

@@ -1,4 +1,4 @@
-import { Fifo } from '../../base/fifo.ts'
+import { SmallFifo } from '../../base/small-fifo.ts'
 import { type Message, MsgType } from '../../mqttsn/messages.ts'
 import type { Lsn } from '../../store/store.ts'
 import { conveyedTopicId } from '../ports/ports.ts'
@@ -18,7 +18,7 @@ interface Waiting {
 /** The release gate of one client: messages to it leave in order, each when the record that it depends on is durable. */
 export class Replies {
   readonly #client: GatewayClient
-  #waiting: Fifo<Waiting> | undefined = undefined
+  #waiting: SmallFifo<Waiting> | undefined = undefined
   #orphaned = false
 
   constructor(client: GatewayClient) {
@@ -41,7 +41,7 @@ export class Replies {
       this.#transmit(message)
       return
     }
-    this.#waiting ??= new Fifo()
+    this.#waiting ??= new SmallFifo()
     if (this.#waiting.length >= WAITING_MAX) {
       const reason = `${WAITING_MAX} replies wait for the store`
       host.notice({ code: 'limit-reached', level: 'warn', client: key, peer: route, reason })

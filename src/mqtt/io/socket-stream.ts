@@ -24,7 +24,7 @@ export interface StreamOptions {
   /** The reason for `closed` where the socket has none. */
   readonly closedReason?: string
   /** The open streams of the listener: each adds itself, and removes itself when its socket is closed. */
-  readonly streams: Set<SocketStream>
+  readonly streams?: Set<SocketStream>
 }
 
 /** An MQTT stream over a socket. A subclass sends its bytes on the socket itself, or in WebSocket messages. */
@@ -53,7 +53,7 @@ export abstract class SocketStream implements Stream {
   /** Reports the stream to the host, and starts to listen to the socket's events. */
   open(): this {
     const { socket, options } = this
-    options.streams.add(this)
+    options.streams?.add(this)
     ;(socket as SocketOfStream<SocketStream>)[STREAM] = this
     this.connection = options.host.opened(this, this.from)
     socket.on('timeout', onTimeout)
@@ -133,7 +133,7 @@ export abstract class SocketStream implements Stream {
 
   /** The socket is closed. */
   gone(): void {
-    this.options.streams.delete(this)
+    this.options.streams?.delete(this)
     this.host.outputs.empty(this.socket)
   }
 

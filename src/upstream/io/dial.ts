@@ -1,8 +1,8 @@
 import { connect, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { WebSocket } from 'ws'
-import type { ConnectionId } from '../../mqtt/connection.ts'
-import { openSocketStream, type SocketStream, type StreamOptions } from '../../mqtt/io/socket-stream.ts'
+import type { ConnectionId, StreamInfo } from '../../mqtt/connection.ts'
+import { openSocketStream, type StreamOptions } from '../../mqtt/io/socket-stream.ts'
 import type { Stream, StreamEvent, StreamHost } from '../../mqtt/io/stream-host.ts'
 import { readAuthorities, readCertificate } from '../../mqtt/io/tls.ts'
 import { openWebSocketStream } from '../../mqtt/io/websocket.ts'
@@ -26,24 +26,51 @@ export interface DialHost extends Pick<StreamHost, 'outputs' | 'wasPaused' | 'cl
 const sessions = new Map<string, Buffer>()
 const SESSIONS_MAX = 1000
 
-/** Opens a stream to a target. The host hears `dialled`, or `closed` with the reason; until then the result ends the attempt. */
-export function dial(target: Target, connection: ConnectionId, host: DialHost): Stream {
-  return new Attempt(target, connection, host)
+/** Nobody asks a stream that was dialled where it comes from: the host knows that by its id. */
+const DIALLED: StreamInfo = { peer: '', listener: '' }
+
+/** Opens streams to targets. What they share is here: options, a host and a peer for each of 10,000 were 300 bytes for each. */
+export class Dialler {
+  readonly host: DialHost
+  readonly #streams: DialledStreams
+  readonly #options: StreamOptions
+
+  constructor(host: DialHost) {
+    this.host = host
+    this.#streams = new DialledStreams(host)
+    this.#options = {
+      host: this.#streams,
+      socketBufferBytes: SOCKET_BUFFER_BYTES,
+      writeTimeoutMs: WRITE_TIMEOUT_MS,
+      closedReason: 'closed by the far side',
+    }
+  }
+
+  /** Opens one. The host hears `dialled`, or `closed` with the reason; until then the result ends the attempt. */
+  dial(target: Target, connection: ConnectionId): Stream {
+    return new Attempt(target, connection, this)
+  }
+
+  /** The attempt with this id has its socket: returns the options of the stream that is opened next. */
+  opening(connection: ConnectionId): StreamOptions {
+    this.#streams.opening = connection
+    return this.#options
+  }
 }
 
 /** A stream that is not open yet: TCP, TLS and WebSocket handshake. */
 class Attempt implements Stream {
   readonly #target: Target
   readonly #connection: ConnectionId
-  readonly #host: DialHost
+  readonly #dialler: Dialler
   /** What has to be ended if the attempt is. */
   #end: () => void = () => {}
   #isOver = false
 
-  constructor(target: Target, connection: ConnectionId, host: DialHost) {
+  constructor(target: Target, connection: ConnectionId, dialler: Dialler) {
     this.#target = target
     this.#connection = connection
-    this.#host = host
+    this.#dialler = dialler
     void this.#dial()
   }
 
@@ -84,14 +111,17 @@ class Attempt implements Stream {
 
   #speak(socket: Socket): void {
     const failed = (error: Error): void => this.#failed(error)
+    const closed = (): void => this.#closed()
     this.#end = () => socket.destroy()
     socket.once('error', failed)
-    socket.once('close', () => this.#failed(new Error('closed during the handshake')))
+    socket.once('close', closed)
     socket.once(this.#target.tls === undefined ? 'connect' : 'secureConnect', () => {
       if (this.#isOver) return
       this.#isOver = true
+      // A listener that stays would keep the attempt, 500 bytes.
       socket.off('error', failed)
-      openSocketStream(socket, this.#from, this.#streams())
+      socket.off('close', closed)
+      openSocketStream(socket, DIALLED, this.#dialler.opening(this.#connection))
     })
   }
 
@@ -112,28 +142,20 @@ class Attempt implements Stream {
       socket = response.socket
     })
     webSocket.on('error', failed)
-    webSocket.once('close', () => this.#failed(new Error('closed during the handshake')))
+    const closed = (): void => this.#closed()
+    webSocket.once('close', closed)
     webSocket.once('open', () => {
       if (this.#isOver) return
       this.#isOver = true
       webSocket.off('error', failed)
+      webSocket.off('close', closed)
       // What the far side does wrong is the reason for which the stream ends.
-      openWebSocketStream(socket!, webSocket, this.#from, () => {}, this.#streams())
+      openWebSocketStream(socket!, webSocket, DIALLED, () => {}, this.#dialler.opening(this.#connection))
     })
   }
 
-  get #from(): { peer: string; listener: string } {
-    return { peer: this.#target.url, listener: '' }
-  }
-
-  #streams(): StreamOptions {
-    return {
-      host: new DialledHost(this.#connection, this.#host),
-      socketBufferBytes: SOCKET_BUFFER_BYTES,
-      writeTimeoutMs: WRITE_TIMEOUT_MS,
-      closedReason: 'closed by the far side',
-      streams: new Set<SocketStream>(),
-    }
+  #closed(): void {
+    this.#failed(new Error('closed during the handshake'))
   }
 
   #failed(error: Error): void {
@@ -141,7 +163,7 @@ class Attempt implements Stream {
     this.#isOver = true
     this.#end()
     const isHandshake = this.#target.tls !== undefined && error.message === 'read ECONNRESET'
-    this.#host.closed(this.#connection, isHandshake ? `${error.message} (is this a port for TLS?)` : inWords(error))
+    this.#dialler.host.closed(this.#connection, isHandshake ? `${error.message} (is this a port for TLS?)` : inWords(error))
   }
 }
 
@@ -179,13 +201,13 @@ function keepSession(target: Target, session: Buffer): void {
   sessions.set(key, session)
 }
 
-/** The event loop, for a stream whose id is known already, and which no listener counts. */
-class DialledHost implements StreamHost {
-  readonly #connection: ConnectionId
+/** The event loop, for streams whose ids are known already, and which no listener counts. */
+class DialledStreams implements StreamHost {
   readonly #host: DialHost
+  /** The id of the stream that is opened next. */
+  opening: ConnectionId = 0
 
-  constructor(connection: ConnectionId, host: DialHost) {
-    this.#connection = connection
+  constructor(host: DialHost) {
     this.#host = host
   }
 
@@ -204,8 +226,9 @@ class DialledHost implements StreamHost {
   lingering(): void {}
 
   opened(stream: Stream): ConnectionId {
-    this.#host.dialled(this.#connection, stream)
-    return this.#connection
+    const { opening } = this
+    this.#host.dialled(opening, stream)
+    return opening
   }
 
   handle(event: StreamEvent): void {

@@ -1,5 +1,5 @@
-import { Fifo } from '../../base/fifo.ts'
 import type { Instant } from '../../base/machine.ts'
+import { SmallFifo } from '../../base/small-fifo.ts'
 import type { Link, LinkId, LinkInfo, Outgoing } from '../../mqtt/link.ts'
 import { type Packet, PacketType, type Will } from '../../mqtt/packets.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
@@ -39,7 +39,7 @@ export class SensorLink implements Link {
   listening = true
   readonly #host: SensorLinkHost
   /** Besides what the session has. */
-  #answers: Fifo<Answer> | undefined = undefined
+  readonly #answers = new SmallFifo<Answer>()
 
   constructor(id: LinkId, info: LinkInfo, host: SensorLinkHost) {
     this.id = id
@@ -78,9 +78,9 @@ export class SensorLink implements Link {
   }
 
   poll(now: Instant): Outgoing | undefined {
-    const answer = this.#answers?.peek()
+    const answer = this.#answers.peek()
     if (answer !== undefined && answer.lsn <= this.#host.durable) {
-      this.#answers!.shift()
+      this.#answers.shift()
       return answer.packet
     }
     return this.attached?.poll(now)
@@ -88,7 +88,6 @@ export class SensorLink implements Link {
 
   /** Puts a packet ahead of what the session has. */
   answer(packet: Outgoing, lsn: Lsn = 0): void {
-    this.#answers ??= new Fifo()
     this.#answers.push({ packet, lsn })
     if (lsn <= this.#host.durable) this.#host.markReady(this)
     else this.#host.awaitDurable(this)

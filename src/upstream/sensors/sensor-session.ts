@@ -1,48 +1,24 @@
 import { earliest, type Instant } from '../../base/machine.ts'
-import type { Memory } from '../../base/memory.ts'
-import type { NoticeSink } from '../../base/notice.ts'
-import { Timer, type Timers } from '../../base/timers.ts'
+import { Timer } from '../../base/timers.ts'
 import { type Outgoing, OutgoingType } from '../../mqtt/link.ts'
 import { type Connack, type Connect, type Packet, PacketType, type SubscriptionRequest, type Will } from '../../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../../mqtt/properties.ts'
 import type { ProtocolVersion, Publish } from '../../mqtt/publish.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import { isSameWill } from '../../mqtt/wills.ts'
-import type { SessionKey, Store } from '../../store/store.ts'
-import { NEVER } from '../connect-packet.ts'
+import type { SessionKey } from '../../store/store.ts'
 import { GOODBYE, isOwnFault } from '../endings.ts'
-import type { UpstreamLinkOwner, UpstreamLinkSettings } from '../link-owner.ts'
-import type { Targets } from '../targets.ts'
-import type { Upstream } from '../upstream.ts'
+import type { UpstreamLinkOwner } from '../link-owner.ts'
 import type { UpstreamLink } from '../upstream-link.ts'
 import { connack } from './connack.ts'
 import { EarlyMessages } from './early-messages.ts'
 import { Farewell, type LastDeeds } from './farewell.ts'
 import { Handed } from './handed.ts'
 import { filledIn } from './naming.ts'
-import type { SensorUpstreamOptions } from './options.ts'
 import type { SensorLink } from './sensor-link.ts'
 import { SensorSubscriptions } from './sensor-subscriptions.ts'
+import type { SessionHost } from './session-host.ts'
 import { Uplinked } from './uplinked.ts'
-
-/** What the sessions of sensors share. */
-export interface SessionHost {
-  readonly options: SensorUpstreamOptions
-  readonly settings: UpstreamLinkSettings
-  readonly targets: Targets
-  readonly upstream: Upstream
-  readonly store: Store
-  readonly notice: NoticeSink
-  readonly memory: Memory
-  readonly timers: Timers<SensorSession>
-  /** By client id: what is still to do for sensors that are gone. */
-  readonly farewells: Map<string, Farewell>
-  /** Bytes of memory that one more session takes. */
-  readonly sessionBytes: number
-  markReady(link: SensorLink): void
-  /** The cluster has lost the session of a sensor. */
-  sessionLost(now: Instant): void
-}
 
 /** Unanswered messages of the cluster from which on more may wait there: RabbitMQ hands out no more than ten. */
 const WINDOW_SUSPECTED = 10
@@ -242,7 +218,7 @@ export class SensorSession implements UpstreamLinkOwner {
       keepAlive: options.keepAliveSeconds,
       username: username === undefined ? undefined : filledIn(username, values),
       password: password === undefined ? undefined : new TextEncoder().encode(filledIn(password, values)),
-      properties: isShared ? NO_PROPERTIES : { sessionExpiryInterval: Math.min(options.sessionExpirySeconds, NEVER) },
+      properties: isShared ? NO_PROPERTIES : this.#host.lasting,
     })
     if (isShared) this.#early = new EarlyMessages(options, this.upstream, upstream)
     this.isAccepted = isRestored || isShared
@@ -466,7 +442,10 @@ export class SensorSession implements UpstreamLinkOwner {
 
   #arm(): void {
     const next = earliest(this.#quietAt, earliest(this.#connectBy, this.#parkAt))
-    if (next === undefined) return
+    if (next === undefined) {
+      if (this.#timer?.armed === false) this.#timer = undefined
+      return
+    }
     this.#timer ??= new Timer<SensorSession>(this)
     // One that is too early is harmless, and moving it for each message costs more.
     if (!this.#timer.armed || this.#timer.deadline > next) this.#host.timers.arm(this.#timer, next)

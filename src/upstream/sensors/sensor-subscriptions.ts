@@ -1,3 +1,4 @@
+import { SmallMap } from '../../base/small-map.ts'
 import {
   PacketType,
   type Suback,
@@ -25,7 +26,7 @@ interface Asked {
 export class SensorSubscriptions {
   /** The cluster may have lost them, and the CONNACK that says so has not come, or has not led to anything. */
   areUnsure = false
-  #filters: Map<string, QoS> | undefined = undefined
+  #filters: SmallMap<string, QoS> | undefined = undefined
   /** In the order in which they were made. */
   #asked: Asked[] | undefined = undefined
 
@@ -58,7 +59,7 @@ export class SensorSubscriptions {
 
   #set(filter: string, qos: QoS | undefined): void {
     if (qos !== undefined) {
-      this.#filters ??= new Map()
+      this.#filters ??= new SmallMap()
       this.#filters.set(filter, qos)
     } else {
       this.#filters?.delete(filter)

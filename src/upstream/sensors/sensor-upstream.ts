@@ -5,14 +5,17 @@ import { COST } from '../../base/memory-costs.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import { Timers } from '../../base/timers.ts'
 import type { Link, LinkId, LinkInfo, RestingLinks, RestingSession, SensorUplink, Waiting } from '../../mqtt/link.ts'
+import type { Properties } from '../../mqtt/properties.ts'
 import type { GatewayRecord, Lsn, SessionKey, Store } from '../../store/store.ts'
+import { NEVER } from '../connect-packet.ts'
 import type { UpstreamLinkSettings } from '../link-owner.ts'
 import { Targets } from '../targets.ts'
 import type { Upstream } from '../upstream.ts'
 import type { Farewell } from './farewell.ts'
 import type { SensorUpstreamOptions } from './options.ts'
 import { SensorLink, type SensorLinkHost } from './sensor-link.ts'
-import { SensorSession, type SessionHost } from './sensor-session.ts'
+import { SensorSession } from './sensor-session.ts'
+import type { SessionHost } from './session-host.ts'
 
 interface Parts {
   readonly store: Store
@@ -36,6 +39,7 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
   readonly memory: Memory
   readonly notice: NoticeSink
   readonly sessionBytes: number
+  readonly lasting: Properties
   /** Publishing and subscribing cost nothing here. */
   readonly work = 0
   readonly resting: RestingLinks
@@ -53,7 +57,8 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
     this.notice = notice
     memory.count('sessions', () => this.sessions.size * COST.sensorSession)
     const isSecure = options.targets.addresses.some(({ tls }) => tls !== undefined)
-    this.sessionBytes = COST.sensorSession + COST.connection + (isSecure ? COST.tls : 0)
+    this.sessionBytes = COST.sensorSession + COST.dialled + (isSecure ? COST.tls : 0)
+    this.lasting = { sessionExpiryInterval: Math.min(options.sessionExpirySeconds, NEVER) }
     this.targets = new Targets(options.targets, false)
     const { window, maxPacketSize } = options
     this.settings = { name: 'sensors', ofSensor: options, window, maxPacketSize }
