@@ -18,10 +18,12 @@ const HELP = `npm run bench:upstream -- [options]
   --cluster NAME          nats (three nodes, the default), nats-1 (a single node), or mosquitto
   --consumer-replicas N   of each sensor's subscription at NATS (default: as many as nodes)
   --sleepers keep|park    what becomes of a sleeper's connection (default keep)
-  --rate N                wakes a second (default 100)
+  --rate N                wakes a second at most (default 100)
+  --window N              messages that the cluster has not acknowledged, at most (default 8)
   --at-a-time N           sensors that are connecting at a time (default 64)
   --dials-per-second N    connections to the cluster that are begun each second (default: Roost's own)
   --connect-minutes N     after which no other sensor connects; the rest is done with those that have (default 6)
+  --wake-minutes N        after which no other sensor is woken (default 3)
   --max-rss-mib N         exit code 1 if the resident memory of all sleeping sensors is larger, after a collection (default 250)
 A lost message, or a sensor less than wanted, is always exit code 1.
 `
@@ -41,7 +43,9 @@ const NUMBERS = {
   sensors: 10_000,
   rate: 100,
   'at-a-time': 64,
+  window: 8,
   'connect-minutes': 6,
+  'wake-minutes': 3,
   'dials-per-second': undefined,
   'consumer-replicas': undefined,
   'max-rss-mib': 250,
@@ -52,6 +56,7 @@ function parseOptions() {
   const values = optionsOf(NUMBERS, texts)
   if (!['nats', 'nats-1', 'mosquitto'].includes(values.cluster))
     throw new UsageError(`--cluster ${values.cluster}: nats, nats-1 or mosquitto`)
+  if (values.window > 500) throw new UsageError(`--window ${values.window}: at most 500`)
   if (!['keep', 'park'].includes(values.sleepers)) throw new UsageError(`--sleepers ${values.sleepers}: keep or park`)
   const [, limit] = /^Max open files +(\d+)/m.exec(readFileSync('/proc/self/limits', 'utf8'))
   const needed = values.sensors + OTHER_FILES
@@ -247,7 +252,9 @@ async function measure(options, expect) {
     roost = start(options, cluster, dir)
     await roost.listening()
     const empty = { ...(await roost.ask('collect')), ...resident(roost.child.pid) }
-    sensors = new Sensors(options, roost, cluster.ports[0], ['-g', '-S', `${options['connect-minutes'] * 60}`])
+    const [connects, wakes] = [options['connect-minutes'], options['wake-minutes']].map((minutes) => minutes * 60)
+    const bounds = `-g -w ${options.window} -S ${connects} -W ${wakes}`
+    sensors = new Sensors(options, roost, cluster.ports[0], bounds.split(' '))
     const connected = await run('connect', roost, sensors, ({ asleep, refused, retried, seconds }, ran) => {
       const rates = `${count(asleep / seconds)} a second, ${count(asleep / ran)} a CPU second of Roost`
       return `${count(asleep)} asleep, ${rates}, refused ${refused} times, ${retried} requests sent again`
@@ -263,14 +270,16 @@ async function measure(options, expect) {
       const load = `the generator used ${(100 * loadUse).toFixed(0)} % of a core and was at most ${behindMs.toFixed(0)} ms late`
       return `${count(woken)} woken, ${retried} requests sent again, ${late} messages late for their wake; ${load}`
     })
-    const { expected, lost, misplaced, repeated } = woken
+    const { begun: due, expected, lost, misplaced, repeated, lostConnections } = woken
+    if (lostConnections > 0) print('', `the cluster closed the publisher's connection ${lostConnections} times`)
     print('', milliseconds(woken.single))
     print(
       'messages',
       `${count(expected)} expected, ${count(expected - lost)} received, ${misplaced} misplaced, ${repeated} received twice`,
     )
     print('cluster', cluster.costs)
-    expect.that(woken.woken === asleep, `${asleep - woken.woken} sensors were not answered`)
+    expect.that(due === asleep, `only ${due} of ${asleep} sensors were woken in ${options['wake-minutes']} minutes`)
+    expect.that(woken.woken === due, `${due - woken.woken} sensors were not answered`)
     expect.that(lost === 0 && misplaced === 0, `${lost} messages lost, ${misplaced} misplaced`)
     await sleep(SETTLE_MS)
     expect.atMost('max-rss-mib', await remembered(roost, empty, asleep), 'RSS in MiB after the wakes')

@@ -5,7 +5,9 @@
  *
  *   -n sensors  -p UDP port of the gateway  -P TCP port of the broker  -F forwarders  -C sensors that connect at a time
  *   -r wakes a second  -m messages buffered for one sensor in a hundred  -S seconds after which no other sensor connects
- *   -g sensors that are refused try again; without -g connecting ends with the first refusal
+ *   -w unacknowledged messages to the sensors that wake; without it -r is kept, however late they are acknowledged
+ *   -W seconds after which no other sensor wakes
+ *   -g sensors that are refused try again, and the publisher whose connection is closed; without -g each is the end
  *
  * Reads commands from standard input, one a line, and answers each with a line of JSON:
  *
@@ -46,11 +48,12 @@ struct sensor {
 
 static int sensor_count = 1000, forwarder_count = 16, at_a_time = 64, gateway_port = 1884, broker_port = 1883,
            messages = 10, tries_again = 0;
-static double rate = 5000, connect_seconds = 1e6;
+static double rate = 5000, connect_seconds = 1e6, wake_seconds = 1e6;
+static uint64_t window; /* 0: none */
 
 static struct sensor *sensors;
 static int forwarders[MAX_FORWARDERS], poller, broker;
-static uint64_t finished, retried, repeated, misplaced, refused, late, last_progress;
+static uint64_t finished, retried, repeated, misplaced, refused, late, last_progress, lost_connections;
 static struct histogram single_wakes, long_wakes;
 
 /* ---- MQTT publisher ------------------------------------------------------------------------------------------------
@@ -58,20 +61,30 @@ static struct histogram single_wakes, long_wakes;
 
 static uint64_t published, acknowledged;
 
+/* What is not acknowledged, by its number. */
+static struct message { uint32_t sensor, sequence; } sent[PUBLISH_WINDOW];
+
+/* A connection that is closed is noticed by broker_receive. */
 static void broker_send(const uint8_t *bytes, int length) {
-  for (int sent = 0; sent < length;) {
-    ssize_t n = send(broker, bytes + sent, length - sent, MSG_NOSIGNAL);
-    if (n <= 0) die("the broker has closed the connection");
-    sent += n;
+  for (int done = 0; done < length;) {
+    ssize_t n = send(broker, bytes + done, length - done, MSG_NOSIGNAL);
+    if (n <= 0) return;
+    done += n;
   }
 }
+
+static void broker_lost(void);
 
 /* PUBACKs are the only packets that the publisher gets, of four octets each. */
 static void broker_receive(void) {
   static uint8_t bytes[65536];
   static int kept;
   ssize_t n = recv(broker, bytes + kept, sizeof bytes - kept, MSG_DONTWAIT);
-  if (n == 0) die("the broker has closed the connection");
+  if (n == 0 || (n < 0 && errno != EAGAIN && errno != EINTR)) {
+    kept = 0;
+    broker_lost();
+    return;
+  }
   if (n < 0) return;
   kept += n;
   acknowledged += kept / 4;
@@ -97,15 +110,29 @@ static void topic_of(uint32_t sensor, char *topic, size_t size) {
 }
 
 /* The payload says for which sensor the message is, and how many it got before. */
-static void publish(uint32_t sensor) {
+static void broker_publish(uint64_t number, struct message m) {
   uint8_t packet[128] = {0};
   char topic[64];
-  topic_of(sensor, topic, sizeof topic);
-  int length = put_publish(packet, topic, 1, 0, published++ % 65535 + 1, PAYLOAD);
-  uint32_t sequence = sensors[sensor].expected++;
-  memcpy(packet + length, &sensor, 4);
-  memcpy(packet + length + 4, &sequence, 4);
+  topic_of(m.sensor, topic, sizeof topic);
+  int length = put_publish(packet, topic, 1, 0, number % 65535 + 1, PAYLOAD);
+  memcpy(packet + length, &m.sensor, 4);
+  memcpy(packet + length + 4, &m.sequence, 4);
   broker_send(packet, length + PAYLOAD);
+}
+
+static void publish(uint32_t sensor) {
+  struct message m = {sensor, sensors[sensor].expected++};
+  sent[published % PUBLISH_WINDOW] = m;
+  broker_publish(published++, m);
+}
+
+/* The publisher connects again, and sends what is not acknowledged. */
+static void broker_lost(void) {
+  if (!tries_again) die("the broker has closed the connection");
+  close(broker);
+  broker_open();
+  lost_connections++;
+  for (uint64_t number = acknowledged; number < published; number++) broker_publish(number, sent[number % PUBLISH_WINDOW]);
 }
 
 /* ---- Sensors -------------------------------------------------------------------------------------------------------
@@ -338,7 +365,7 @@ static void print_histogram(const char *name, const struct histogram *h) {
 }
 
 static void wake_all(void) {
-  uint64_t total = sensor_count, announced = 0, next = 0, first = 0, behind = 0, lost = 0, expected = 0;
+  uint64_t total = sensor_count, announced = 0, next = 0, first = 0, behind = 0, lost = 0, expected = 0, slot;
   uint64_t began = now_ns(), first_due = began + PUBLISH_LEAD_NS;
   double cpu = own_cpu(), interval = 1e9 / rate;
   finished = retried = refused = 0;
@@ -346,11 +373,15 @@ static void wake_all(void) {
   last_progress = first_due;
   while (finished < total && !refused && !(now_ns() > last_progress && has_stalled())) {
     uint64_t now = now_ns();
-    for (; announced < total && began + (uint64_t)(announced * interval) <= now; announced++)
-      if (!sensors[in_wake_order(announced)].expected) publish(in_wake_order(announced));
-    for (; next < total && first_due + (uint64_t)(next * interval) <= now; next++) {
+    if (now - began > wake_seconds * 1e9) total = announced;
+    for (; announced < total && (slot = began + (uint64_t)(announced * interval)) <= now; announced++) {
+      uint32_t sensor = in_wake_order(announced);
+      if (window && published - acknowledged >= window) break;
+      sensors[sensor].due = PUBLISH_LEAD_NS + (window ? now : slot);
+      if (!sensors[sensor].expected) publish(sensor);
+    }
+    for (; next < announced && sensors[in_wake_order(next)].due <= now; next++) {
       uint32_t sensor = in_wake_order(next);
-      sensors[sensor].due = first_due + (uint64_t)(next * interval);
       if (now - sensors[sensor].due > behind) behind = now - sensors[sensor].due;
       enter(sensor, AWAKE, now);
     }
@@ -358,11 +389,12 @@ static void wake_all(void) {
     first = retry(first, next, in_wake_order);
   }
   double seconds = (now_ns() - first_due) / 1e9;
-  for (uint64_t i = 0; i < total; i++) {
+  for (uint64_t i = 0; i < (uint64_t)sensor_count; i++) {
     expected += sensors[i].expected;
     lost += sensors[i].expected - sensors[i].received;
   }
-  printf("{\"woken\":%lu,\"refused\":%lu,\"retried\":%lu,\"expected\":%lu,\"lost\":%lu,\"repeated\":%lu,"
+  printf("{\"begun\":%lu,\"lostConnections\":%lu,", total, lost_connections);
+  printf("\"woken\":%lu,\"refused\":%lu,\"retried\":%lu,\"expected\":%lu,\"lost\":%lu,\"repeated\":%lu,"
          "\"misplaced\":%lu,\"late\":%lu,\"seconds\":%.3f",
          finished, refused, retried, expected, lost, repeated, misplaced, late, seconds);
   printf(",\"loadUse\":%.3f,\"behindMs\":%.3f", (own_cpu() - cpu) / seconds, behind / 1e6);
@@ -372,7 +404,7 @@ static void wake_all(void) {
 }
 
 int main(int argc, char **argv) {
-  for (int option; (option = getopt(argc, argv, "n:p:P:F:C:r:m:S:g")) != -1;) switch (option) {
+  for (int option; (option = getopt(argc, argv, "n:p:P:F:C:r:m:S:w:W:g")) != -1;) switch (option) {
     case 'n': sensor_count = atoi(optarg); break;
     case 'p': gateway_port = atoi(optarg); break;
     case 'P': broker_port = atoi(optarg); break;
@@ -381,11 +413,13 @@ int main(int argc, char **argv) {
     case 'r': rate = atof(optarg); break;
     case 'm': messages = atoi(optarg); break;
     case 'S': connect_seconds = atof(optarg); break;
+    case 'w': window = atoi(optarg); break;
+    case 'W': wake_seconds = atof(optarg); break;
     case 'g': tries_again = 1; break;
     default: die("sleepers: see the head of sleepers.c");
     }
   if (sensor_count < 1 || forwarder_count < 1 || forwarder_count > MAX_FORWARDERS ||
-      at_a_time < 1 || rate <= 0 || messages < 0 || messages > 65535)
+      at_a_time < 1 || rate <= 0 || messages < 0 || messages > 65535 || window > PUBLISH_WINDOW)
     die("sleepers: option out of range");
   setlinebuf(stdout);
   sensors = allocate(sensor_count, sizeof *sensors);
