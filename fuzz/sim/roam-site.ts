@@ -1,6 +1,6 @@
 import type { Notice } from '../../src/base/notice.ts'
-import { MsgType } from '../../src/mqttsn/messages.ts'
 import { DEFAULT_LISTENER_LIMITS } from '../../src/mqtt/connection-limits.ts'
+import { MsgType } from '../../src/mqttsn/messages.ts'
 import type { ServerOptions } from '../../src/server.ts'
 import type { SensorUpstreamOptions } from '../../src/upstream/sensors/options.ts'
 import type { Target } from '../../src/upstream/target.ts'

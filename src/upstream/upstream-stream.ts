@@ -151,6 +151,15 @@ export class UpstreamStream {
     return this.pingedAt !== undefined && this.lastReceived <= this.pingedAt && !this.paused
   }
 
+  /** PINGRESP. */
+  answeredPing(now: Instant): void {
+    if (this.pingedAt === undefined) return
+    const roundTripMs = now - this.pingedAt
+    this.link.status.roundTripMs = roundTripMs
+    this.known.roundTripMs = roundTripMs
+    this.pingedAt = undefined
+  }
+
   /** When PINGREQ is due, or an answer to it, within `patienceMs` or the keep alive if that is less; undefined without keep alive. */
   nextKeepAlive(patienceMs: number): Instant | undefined {
     const { keepAliveMs } = this

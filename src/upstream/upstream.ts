@@ -396,11 +396,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   #packet(now: Instant, stream: UpstreamStream, packet: Packet): void {
     const { link } = stream
     if (packet.type === PacketType.PINGRESP) {
-      if (stream.pingedAt !== undefined) {
-        link.status.roundTripMs = now - stream.pingedAt
-        stream.known.roundTripMs = link.status.roundTripMs
-      }
-      stream.pingedAt = undefined
+      stream.answeredPing(now)
       return
     }
     if (packet.type === PacketType.DISCONNECT) {
