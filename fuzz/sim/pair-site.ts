@@ -150,7 +150,13 @@ export class PairSite {
     if (setup.startType === 'lazy') this.claims.forget()
     for (const app of this.#everybody) app.tcp.connect()
     this.run(10 * SECOND)
-    this.#subscriptions = near.server.broker.sessions.get('mqtt', LOCAL_ID)!.subscriptions!.size
+    this.#subscriptions = this.#subscribed
+  }
+
+  /** Without what says that the far session has not begun. */
+  get #subscribed(): number {
+    const filters = [...(this.worlds.near.server.broker.sessions.get('mqtt', LOCAL_ID)?.subscriptions?.keys() ?? [])]
+    return filters.filter((filter) => filter !== '$bridge/new').length
   }
 
   get #everybody(): readonly App[] {
@@ -252,16 +258,13 @@ export class PairSite {
       if (session.link !== undefined) broker.close(now, session.link, ReasonCode.ADMINISTRATIVE_ACTION)
     })
     near.run(() => near.server.broker.sessions.end(this.schedule.now, session))
-    this.run(away ? 2 * SECOND : 0)
-    this.trunk.refuses = false
-    const { bridges } = near.server
-    for (let left = 20; left > 0 && bridges!.all[0]!.state !== 'connected'; left--) this.run(5 * SECOND)
+    // Until 'heal'.
+    if (away) this.run(2 * SECOND)
   }
 
   /** The bridge has no session here, or not all of its subscriptions: what is published does not wait for it. */
   get isUnsubscribed(): boolean {
-    const size = this.worlds.near.server.broker.sessions.get('mqtt', LOCAL_ID)?.subscriptions?.size ?? 0
-    return size < this.#subscriptions
+    return this.#subscribed < this.#subscriptions
   }
 
   /** Faults end, and everything that is owed gets the time that it may take. */

@@ -84,7 +84,7 @@ export class PendingRequests {
       return reasonCode < 0x80 ? [] : [{ subscription, reasonCode }]
     })
     for (const { subscription, reasonCode } of refused)
-      if (reasonCode === ReasonCode.QUOTA_EXCEEDED) this.#refused.push(subscription)
+      if (reasonCode === ReasonCode.QUOTA_EXCEEDED && subscription.filter !== NEW) this.#refused.push(subscription)
     if (this.#refused.length === 0) this.#againMs = AGAIN_MS
     else this.againAt ??= now + this.#againMs
     return refused.map(({ subscription, reasonCode }) => [subscription.filter, reasonCode])
@@ -131,3 +131,57 @@ export const markedBy = (mark: string): string | undefined =>
   mark.startsWith(MARK)
     ? mark.slice(MARK.length).replaceAll(/%(25|2b|23)/g, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
     : undefined
+
+/** Such a subscription of a local session whose packet ids may be in use at the remote broker, in a session from before it was new. */
+const NEW = '$bridge/new'
+
+/**
+ * Whether a new session has begun at the remote broker since the local one did. A mark on the disk says that it has not, because the process may end
+ * before. Nothing passes until the mark is gone: a restart would begin the session once more, and what the remote broker has would come twice.
+ */
+export class Beginning {
+  /** The local session has no subscription yet. */
+  #isBare = false
+  /** It had the mark when it was opened. */
+  #wasMarked = false
+  #isMarked = false
+  /** The remote session has begun while this process was there. */
+  #hasBegun = false
+
+  /** Nothing may pass yet. */
+  get isPending(): boolean {
+    return this.#isMarked
+  }
+
+  /** The local session is open, and has these subscriptions. Returns them without the mark. */
+  opened(filters: readonly string[]): readonly string[] {
+    this.#isBare = filters.length === 0
+    this.#wasMarked = filters.includes(NEW)
+    this.#isMarked = this.#wasMarked
+    return filters.filter((filter) => filter !== NEW)
+  }
+
+  /** The mark, if it is to be made. */
+  mark(): readonly BridgeFilter[] {
+    if (!this.#isBare) return []
+    this.#isMarked = true
+    return [{ filter: NEW, qos: 0 }]
+  }
+
+  /** CONNACK of the local session: whether the remote one has to begin anew. */
+  isNew(sessionPresent: boolean): boolean {
+    if (!sessionPresent) this.#hasBegun = false
+    return !sessionPresent || (this.#wasMarked && !this.#hasBegun)
+  }
+
+  /** The remote session has begun, or goes on. Returns what is to be unsubscribed from. */
+  begun(): readonly string[] {
+    this.#hasBegun = true
+    return this.#isMarked ? [NEW] : []
+  }
+
+  /** The local session has answered a request. */
+  answered(request: Subscribe | Unsubscribe | undefined): void {
+    if (request?.type === PacketType.UNSUBSCRIBE && request.filters.includes(NEW)) this.#isMarked = false
+  }
+}

@@ -1,16 +1,16 @@
 import { earliest, type Instant } from '../base/machine.ts'
-import type { NoticeSink } from '../base/notice.ts'
-import { BRIDGE_LISTENER, type Delivery, type Link, type Outgoing, OutgoingType, type Uplink } from '../mqtt/link.ts'
+import { BRIDGE_LISTENER, type Delivery, type Link, type Outgoing, OutgoingType } from '../mqtt/link.ts'
 import { type Connack, PacketType, type PublishResponse, type Subscribe, type Unsubscribe } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { QoS } from '../mqtt/publish.ts'
 import { isLastingRefusal, ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsBytes, exceedsLevels } from '../mqtt/topics.ts'
 import type { SessionKey } from '../store/store.ts'
+import type { BridgeHost, BridgeState } from './bridge-host.ts'
 import { BridgeNotifications, stateMessage } from './bridge-notifications.ts'
 import type { BridgeOptions } from './bridge-options.ts'
 import { answer, renamed } from './bridge-packets.ts'
-import { markedBy, markOf, PendingRequests } from './bridge-subscriptions.ts'
+import { Beginning, markedBy, markOf, PendingRequests } from './bridge-subscriptions.ts'
 import { NEVER } from './connect-packet.ts'
 import { Deliveries } from './deliveries.ts'
 import type { UpstreamLinkOwner } from './link-owner.ts'
@@ -18,29 +18,6 @@ import { Targets } from './targets.ts'
 import { remoteFilter, TopicMap } from './topic-map.ts'
 import type { Upstream } from './upstream.ts'
 import type { UpstreamLink } from './upstream-link.ts'
-
-/** What a bridge needs of the broker, besides links. */
-export interface BridgeHost {
-  readonly uplink: Uplink
-  readonly notice: NoticeSink
-  readonly maxTopicLevels: number
-  /** Filters of the subscriptions of a local session. */
-  filtersOf(session: SessionKey): readonly string[]
-  /** Packet ids of QoS 2 messages that a local session has received and not released. */
-  receiptsOf(session: SessionKey): readonly number[]
-  /** Publishes a value under `$SYS` here. */
-  publishSys(now: Instant, topic: string, value: string): void
-}
-
-export type BridgeState =
-  /** The session at the remote broker is connected. */
-  | 'connected'
-  /** It is not, and is tried again and again. */
-  | 'connecting'
-  /** Lazy, and too little waits. */
-  | 'idle'
-  /** It was to connect once, and has lost its connection, or found none. */
-  | 'ended'
 
 /** Milliseconds after which a local session that was closed is opened again, and a message that it had no room for sent again. */
 const AGAIN_MS = 1_000
@@ -68,7 +45,8 @@ export class Bridge implements UpstreamLinkOwner {
   #isOpen = false
   /** The local session is subscribed to everything that goes out. */
   #isReady = false
-  /** The local session was new, and has queued what was retained here. */
+  readonly #beginning = new Beginning()
+  /** The local session has queued what was retained here, and the remote broker has not begun a session for it. */
   #isNew = false
   #isWanted = false
   #hasEnded = false
@@ -203,7 +181,7 @@ export class Bridge implements UpstreamLinkOwner {
         this.#isReady ||= this.#localRequests.isOver
         return
       case PacketType.UNSUBACK:
-        this.#localRequests.answered(out)
+        this.#beginning.answered(this.#localRequests.answered(out))
         this.#isReady ||= this.#localRequests.isOver
         return
       case OutgoingType.CLOSE:
@@ -214,7 +192,8 @@ export class Bridge implements UpstreamLinkOwner {
   #opened(now: Instant, { sessionPresent, properties }: Connack): void {
     this.#isOpen = true
     this.#retainsHere = properties.retainAvailable !== false
-    this.#isNew = !sessionPresent
+    this.#isNew = this.#beginning.isNew(sessionPresent)
+    if (this.remote.isUp && !this.#isNew) this.#localRequests.unsubscribe(this.#beginning.begun())
     // Packet ids that are in use at the remote broker belong to a session that is no more.
     if (this.#isNew && this.#isReady) this.#beginAnew(now)
     this.#deliveries.again(now)
@@ -226,9 +205,11 @@ export class Bridge implements UpstreamLinkOwner {
     const marks = remote.map(({ filter }) => ({ filter: markOf(filter), qos: 0 as QoS }))
     const wanted = new Set(local.map(({ filter }) => filter))
     // Marks of topics that are no longer configured stay until the remote broker has answered UNSUBSCRIBE.
-    const gone = this.#filters().filter((filter) => markedBy(filter) === undefined && !wanted.has(filter))
+    const known = this.#beginning.opened(this.#filters())
+    const gone = known.filter((filter) => markedBy(filter) === undefined && !wanted.has(filter))
     this.#localRequests.unsubscribe(gone)
-    this.#localRequests.subscribe([...local, ...marks], { ...AS_BRIDGE, retainHandling: 1 })
+    const mark = this.options.localCleanSession ? [] : this.#beginning.mark()
+    this.#localRequests.subscribe([...local, ...marks, ...mark], { ...AS_BRIDGE, retainHandling: 1 })
   }
 
   /** The local session was closed: by an operator, or because the store is full. */
@@ -368,8 +349,9 @@ export class Bridge implements UpstreamLinkOwner {
     if (options.startType === 'once' && remote.status.lastError !== '' && !remote.isUp && !this.#hasEnded) this.#end(now)
     const local = this.#local
     if (local !== undefined) this.#localRequests.send(now, local)
-    remote.listen(now, this.#isOpen && local?.state === 'open' && this.#retryAt === undefined)
-    local?.listen(now, remote.isUp && remote.state === 'open' && this.#isReady)
+    const mayPass = !this.#beginning.isPending
+    remote.listen(now, this.#isOpen && local?.state === 'open' && this.#retryAt === undefined && mayPass)
+    local?.listen(now, remote.isUp && remote.state === 'open' && this.#isReady && mayPass)
     if (this.#isStopping || this.#hasEnded || !this.#isReady) return
     const isDemanded = options.startType !== 'lazy' || (local?.backlog ?? 0) >= options.threshold
     if (!this.#isWanted && isDemanded) this.#connect(now, this.#isNew)
@@ -427,6 +409,7 @@ export class Bridge implements UpstreamLinkOwner {
         this.#localRequests.subscribe(this.#topics.local, { ...AS_BRIDGE, retainHandling: 0 })
       this.#sessionsLost = sessionsLost
       this.#isNew = false
+      this.#localRequests.unsubscribe(this.#beginning.begun())
       if (this.#mayEcho) this.#news.echoes(now)
       this.#notify(now, true)
       return

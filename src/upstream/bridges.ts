@@ -1,6 +1,7 @@
 import { earliest, type Instant } from '../base/machine.ts'
 import type { LinkId } from '../mqtt/link.ts'
-import { Bridge, type BridgeHost } from './bridge.ts'
+import { Bridge } from './bridge.ts'
+import type { BridgeHost } from './bridge-host.ts'
 import type { BridgeOptions } from './bridge-options.ts'
 import type { Upstream } from './upstream.ts'
 
