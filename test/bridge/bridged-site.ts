@@ -5,6 +5,7 @@ import { Random } from '../../fuzz/sim/random.ts'
 import type { End } from './ends.ts'
 import type { Line, Way } from './line.ts'
 import type { Carried, LineLedger } from './line-ledger.ts'
+import { type Backwards, deliveredBackwards, sentBackwards } from './orders.ts'
 
 /** Messages of one publisher on their way at the same time. */
 const WINDOW = 8
@@ -25,6 +26,8 @@ class Side implements Run {
   readonly end: End
   /** Killed in this round, and may have forgotten what it had acknowledged. */
   mayForget = false
+  /** The same in the round before, of which copies may still arrive. */
+  couldForget = false
   readonly #site: BridgedSite
 
   constructor(site: BridgedSite, end: End, sends: Way) {
@@ -81,17 +84,14 @@ export class BridgedSite {
   readonly far: Side
   /** When this round's messages were acknowledged to their publishers, and came to their receivers, for people. */
   readonly #atEnds = new Map<string, string[]>()
+  /** How many PUBLISH packets of its way the line had seen when a message of this round was first delivered. */
+  readonly #seenAt = new Map<string, number>()
   /** Messages that were published in all rounds. */
   published = 0
   /** Those that an end has lost that was killed, and had not saved what it had acknowledged: not ours. */
   lostByOthers = 0
-  /**
-   * Those with QoS 2 that came twice because an end sent them twice: it was killed and had forgotten, or published after its PUBREL. A bridge of
-   * Mosquitto does that when a dial fails: each one takes what waits for PUBCOMP a step back, to PUBREL and then to PUBLISH.
-   */
-  doubledByOthers = 0
-  /** Of the rounds before the last one. */
-  #again = 0
+  /** Deliveries behind the first ones, by QoS, of the rounds before the last one. */
+  readonly #again = { 1: 0, 2: 0 }
   /** Of the last round, of which copies may still arrive. */
   #judged: Ledger | undefined
 
@@ -144,12 +144,21 @@ export class BridgedSite {
   #noteOf(text: string, what: string): void {
     const history = this.#atEnds.get(text) ?? []
     this.#atEnds.set(text, history)
+    this.options.ledger.trace(`"${text}": ${what}`)
     this.options.ledger.note(what, history)
   }
 
   /** How often one with QoS 1 has come again, as it may. */
   get again(): number {
-    return this.#again + againIn(this.#judged)
+    return this.#again[1] + againIn(this.#judged, 1)
+  }
+
+  /**
+   * Those with QoS 2 that came twice because an end sent them twice: it was killed and had forgotten, or published after its PUBREL. A bridge of
+   * Mosquitto does that when a dial fails: each one takes what waits for PUBCOMP a step back, to PUBREL and then to PUBLISH.
+   */
+  get doubledByOthers(): number {
+    return this.#again[2] + againIn(this.#judged, 2)
   }
 
   async kill(side: Side): Promise<void> {
@@ -165,7 +174,9 @@ export class BridgedSite {
   }
 
   #note(side: Side, what: string): void {
-    this.options.ledger.note(`${side.end.name} at the ${side === this.near ? 'near' : 'far'} end ${what}`)
+    const said = `${side.end.name} at the ${side === this.near ? 'near' : 'far'} end ${what}`
+    this.options.ledger.trace(said)
+    this.options.ledger.note(said)
   }
 
   /** Waits until everything owed has arrived, and judges the round. */
@@ -182,16 +193,20 @@ export class BridgedSite {
     } while (arrived && this.#missing().length > 0)
     const { violations } = this
     if (!arrived && this.openCount > 0) violations.push(`${this.openCount} messages were never acknowledged`)
-    const found = [...violations, ...this.#missing(), ...this.#doubled(), ...this.#disordered()]
+    const doubled = [...this.#doubled(this.#judged, true), ...this.#doubled(this.ledger)]
+    const found = [...violations, ...this.#missing(), ...doubled, ...this.#disordered()]
     this.lostByOthers += this.ledger.missing().length
-    this.#again += againIn(this.#judged)
+    for (const qos of [1, 2] as const) this.#again[qos] += againIn(this.#judged, qos)
     this.#judged = this.ledger
-    // A message with QoS 1 of this round may come again in the next one.
+    // A message of this round may come again in the next one.
     this.ledger = this.#newLedger(this.ledger)
     this.#atEnds.clear()
+    this.#seenAt.clear()
     violations.length = 0
-    this.near.mayForget = false
-    this.far.mayForget = false
+    for (const side of [this.near, this.far]) {
+      side.couldForget = side.mayForget
+      side.mayForget = false
+    }
     return found.length === 0 ? [] : [...found.slice(0, FOUND_MAX), this.#seen()]
   }
 
@@ -205,7 +220,13 @@ export class BridgedSite {
   }
 
   #newLedger(before?: Ledger): Ledger {
-    return new ToldLedger((receiver, text) => this.#noteOf(text, `came to ${receiver}`), before)
+    return new ToldLedger((receiver, text) => this.#came(receiver, text), before)
+  }
+
+  #came(receiver: string, text: string): void {
+    this.#noteOf(text, `came to ${receiver}`)
+    const { up, down } = this.options.ledger
+    if (!this.#seenAt.has(text)) this.#seenAt.set(text, (receiver === 'up-receiver' ? up : down).published)
   }
 
   /** What happened to a message, and when. */
@@ -249,82 +270,59 @@ export class BridgedSite {
     return problems
   }
 
-  #doubled(): string[] {
+  /** `isLast`: of the round before. */
+  #doubled(ledger: Ledger | undefined, isLast = false): string[] {
+    if (ledger === undefined) return []
+    const mayForget = (side: Side): boolean => side.mayForget || (isLast && side.couldForget)
     const times = new Map<string, number>()
-    for (const receiver of RECEIVERS)
-      for (const text of this.ledger.received(receiver)) times.set(text, (times.get(text) ?? 0) + 1)
-    return [...this.ledger.sent.values()].flatMap((one) => {
+    for (const receiver of RECEIVERS) for (const text of ledger.received(receiver)) times.set(text, (times.get(text) ?? 0) + 1)
+    return [...ledger.sent.values()].flatMap((one) => {
       if (one.qos !== 2) return []
       const { from, to, carried } = this.#wayOf(one)
       const count = times.get(one.text) ?? 0
       const begun = carried?.begun ?? 0
       const resent = from.end.keepsItsWord ? 0 : (carried?.begunAfterRelease ?? 0)
       const history = this.#historyOf(one.text, carried)
-      // A far end without its session takes everything that is unanswered for new.
-      if (!from.mayForget && begun > 1 + resent + this.options.ledger.sessionsLost)
+      if (!mayForget(from) && begun > (carried?.mayBegin ?? 1) + resent)
         return [`${from.end.name} has sent "${one.text}" with QoS 2 as ${begun} messages${history}`]
-      const most = to.mayForget ? Number.POSITIVE_INFINITY : from.mayForget ? begun : 1 + resent
-      if (count > most) return [`"${one.text}" with QoS 2 came ${count} times, and was sent as ${begun} messages${history}`]
-      if (count > 1) this.doubledByOthers++
-      return []
+      const most = mayForget(to) ? Number.POSITIVE_INFINITY : mayForget(from) ? begun : 1 + resent
+      return count > most ? [`"${one.text}" with QoS 2 came ${count} times, and was sent as ${begun} messages${history}`] : []
     })
   }
 
   /**
-   * In order per publisher, topic and QoS. Roost sends in the order of publication, and every end delivers in the order in which the line carried.
+   * In order per publisher, topic and QoS. Roost sends in the order of publication, and every end delivers in an order in which the line carried.
    * Mosquitto does not always send in order: after a reconnection its new messages may overtake those that waited there.
    */
   #disordered(): string[] {
     const problems: string[] = []
     for (const way of ['up', 'down'] as const) {
       const { from, to } = way === 'up' ? { from: this.near, to: this.far } : { from: this.far, to: this.near }
-      const carried = [...this.options.ledger[way].messages.values()]
-      if (from.end.keepsItsWord) {
-        const sent = carried.map((each) => placed(each, Number(each.text.split(' ')[1])))
-        problems.push(...backwards(sent).map((pair) => `${from.end.name} sent ${this.#inWords(pair)}`))
-      }
+      const { messages } = this.options.ledger[way]
+      if (from.end.keepsItsWord)
+        problems.push(...sentBackwards([...messages.values()]).map((found) => `${from.end.name} sent ${this.#inWords(found)}`))
       if (from.mayForget || to.mayForget) continue
-      const places = new Map(carried.map((each, place) => [each.text, placed(each, place)]))
-      const received = [...new Set(this.ledger.received(`${way}-receiver`))].flatMap((text) => places.get(text) ?? [])
-      problems.push(...backwards(received).map((pair) => `${to.end.name} delivered, unlike on the line, ${this.#inWords(pair)}`))
+      const delivered = [...new Set(this.ledger.received(`${way}-receiver`))].flatMap((text) => {
+        const carried = messages.get(text)
+        return carried === undefined ? [] : [{ carried, seen: this.#seenAt.get(text)! }]
+      })
+      for (const found of deliveredBackwards(delivered))
+        problems.push(`${to.end.name} delivered, unlike on the line, ${this.#inWords(found)}`)
     }
     return problems
   }
 
-  #inWords(pair: readonly [Placed, Placed]): string {
-    const histories = pair.map(({ carried }) => `"${carried.text}"${this.#historyOf(carried.text, carried)}`)
-    return `of ${pair[0].line} ${histories.join('\n  behind the later one ')}`
+  #inWords({ line, one, before }: Backwards): string {
+    const histories = [one, before].map((carried) => `"${carried.text}"${this.#historyOf(carried.text, carried)}`)
+    return `of ${line} ${histories.join('\n  behind the later one ')}`
   }
 }
 
-/** Deliveries of messages with QoS 1 behind the first ones. */
-function againIn(ledger: Ledger | undefined): number {
+/** Deliveries of messages with this QoS behind the first ones. */
+function againIn(ledger: Ledger | undefined, qos: 1 | 2): number {
   if (ledger === undefined) return 0
-  const texts = RECEIVERS.flatMap((receiver) => ledger.received(receiver)).filter((text) => ledger.sent.get(text)?.qos === 1)
+  const texts = RECEIVERS.flatMap((receiver) => ledger.received(receiver)).filter((text) => ledger.sent.get(text)?.qos === qos)
   return texts.length - new Set(texts).size
-}
-
-interface Placed {
-  readonly carried: Carried
-  /** What has to stay in order: of one publisher, which has one topic, with one QoS. On the line a topic may be an alias. */
-  readonly line: string
-  readonly place: number
-}
-
-const placed = (carried: Carried, place: number): Placed => ({
-  carried,
-  line: `${carried.text.split(' ')[0]} with QoS ${carried.qos}`,
-  place,
-})
-
-/** What comes behind another of its line that has a later place, each with the latest one before it. */
-function backwards(messages: readonly Placed[]): (readonly [Placed, Placed])[] {
-  const latest = new Map<string, Placed>()
-  return messages.flatMap((one) => {
-    const before = latest.get(one.line)
-    if (before === undefined || one.place >= before.place) latest.set(one.line, one)
-    return before !== undefined && one.place < before.place ? [[one, before] as const] : []
-  })
 }
 
 /** Says when something comes to a receiver. */

@@ -6,6 +6,7 @@ import { BridgedSite } from './bridged-site.ts'
 import { type End, MosquittoEnd, RoostEnd } from './ends.ts'
 import { Line } from './line.ts'
 import { LineLedger } from './line-ledger.ts'
+import { traceTo } from './trace.ts'
 
 /** In each of the four arrangements: 10 altogether in `npm test`, and 200 each in `npm run test:full`. */
 const KILLS = Number(process.env.BRIDGE_KILLS ?? 2)
@@ -17,7 +18,7 @@ const SEED = Number(process.env.BRIDGE_SEED ?? Date.now() % 2 ** 31)
 const KILL_MS = 240_000
 
 async function built({ onTestFinished }: TestContext, far: End, near: (port: number) => Promise<End>): Promise<BridgedSite> {
-  const ledger = new LineLedger()
+  const ledger = new LineLedger(traceTo(`line to ${far.name} ${far.port}`))
   const line = await Line.open(far.port, ledger)
   const site = new BridgedSite({ near: await near(line.port), far, line, ledger, seed: SEED })
   onTestFinished(() => site.stop())

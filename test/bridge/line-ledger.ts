@@ -7,15 +7,17 @@ export interface Carried {
   readonly text: string
   readonly topic: string
   readonly qos: 1 | 2
-  /** PUBLISH packets, the first one included. */
-  sent: number
+  /** Where its PUBLISH packets were among all of this way. */
+  readonly places: number[]
   /** How often it was begun as a new message: under a new packet id, or again after its exchange had ended. */
   begun: number
+  /** As how many messages it may be begun: one more each time that it was refused, or the session was lost with it. */
+  mayBegin: number
   /** How often it was published again though its PUBREL had passed, which the standard forbids (MQTT-4.3.3-6): its receiver takes it for a new one. */
   begunAfterRelease: number
   /** PUBREL has passed at any time. */
   isReleased: boolean
-  /** PUBACK, PUBREC or PUBCOMP has passed: the other side has taken it. */
+  /** PUBACK, PUBREC or PUBCOMP has passed, and is no refusal: the other side has taken it. */
   taken: boolean
   /** It was sent under the packet id of another message that was not released: its sender has forgotten that one, and the receiver takes it for a copy. */
   collides: boolean
@@ -30,6 +32,8 @@ interface Open {
 }
 
 interface Direction {
+  /** PUBLISH packets with QoS 1 and 2. */
+  published: number
   readonly messages: Map<string, Carried>
   /** By packet id. */
   readonly open: Map<number, Open>
@@ -40,7 +44,7 @@ interface Direction {
 /** Lines about one message, and about connections and faults, of which the last ones are kept. */
 const HISTORY_MAX = 40
 
-const direction = (): Direction => ({ messages: new Map(), open: new Map(), widest: 0 })
+const direction = (): Direction => ({ published: 0, messages: new Map(), open: new Map(), widest: 0 })
 const opposite = (way: Way): Way => (way === 'up' ? 'down' : 'up')
 
 /**
@@ -65,11 +69,25 @@ export class LineLedger implements LineTap {
   readonly history: string[] = []
   readonly #began = performance.now()
   readonly #parsers = new Map<string, Parser>()
+  readonly #trace: ((line: string) => void) | undefined
+
+  /** `trace`: gets every line about every message, which is far more than is kept. */
+  constructor(trace?: (line: string) => void) {
+    this.#trace = trace
+  }
 
   /** Writes something down that happens at the ends: what is lost is explained by what came before. */
   note(what: string, history = this.history): void {
-    history.push(`+${((performance.now() - this.#began) / 1000).toFixed(3)} s ${what}`)
+    history.push(`${this.#now()} ${what}`)
     if (history.length > HISTORY_MAX) history.shift()
+  }
+
+  #now(): string {
+    return `+${((performance.now() - this.#began) / 1000).toFixed(3)} s`
+  }
+
+  trace(what: string): void {
+    this.#trace?.(`${new Date().toISOString()} ${this.#now()} ${what}`)
   }
 
   opened(call: number): void {
@@ -102,6 +120,7 @@ export class LineLedger implements LineTap {
   closed(call: number): void {
     this.#parsers.delete(`up ${call}`)
     this.#parsers.delete(`down ${call}`)
+    this.trace(`call ${call} closed`)
     this.note(`call ${call} closed`)
   }
 
@@ -113,6 +132,7 @@ export class LineLedger implements LineTap {
     const name = `${way} ${packet.cmd}`
     this.packets.set(name, (this.packets.get(name) ?? 0) + 1)
     const what = `call ${call} ${way} ${inWords(packet)}`
+    this.trace(packet.cmd === 'publish' ? `${what} qos=${packet.qos} "${packet.payload}"` : what)
     switch (packet.cmd) {
       case 'publish':
         if (packet.qos > 0) this.note(what, this.#published(this[way], packet).history)
@@ -152,8 +172,10 @@ export class LineLedger implements LineTap {
     this.sessionPresent = sessionPresent
     if (sessionPresent) return
     // Without the session no exchange goes on; what is sent now is new.
-    this.up.open.clear()
-    this.down.open.clear()
+    for (const { open } of [this.up, this.down]) {
+      for (const { carried } of open.values()) carried.mayBegin++
+      open.clear()
+    }
   }
 
   #published(direction: Direction, { messageId, topic, payload, qos }: IPublishPacket): Carried {
@@ -166,8 +188,9 @@ export class LineLedger implements LineTap {
         text,
         topic,
         qos: qos as 1 | 2,
-        sent: 0,
+        places: [],
         begun: 0,
+        mayBegin: 1,
         begunAfterRelease: 0,
         isReleased: false,
         taken: false,
@@ -176,7 +199,7 @@ export class LineLedger implements LineTap {
       }
       messages.set(text, carried)
     }
-    carried.sent++
+    carried.places.push(++direction.published)
     const before = open.get(id)
     if (before?.carried === carried && !before.released) return carried
     carried.begun++
@@ -191,9 +214,12 @@ export class LineLedger implements LineTap {
     const open = direction.open.get(id)
     if (open === undefined) return
     this.note(what, open.carried.history)
-    if (code >= 0x80) this.refusals.push(code)
-    open.carried.taken = true
-    if (cmd !== 'pubrec' || code >= 0x80) direction.open.delete(id)
+    const isRefused = code >= 0x80
+    if (isRefused) {
+      this.refusals.push(code)
+      open.carried.mayBegin++
+    } else open.carried.taken = true
+    if (cmd !== 'pubrec' || isRefused) direction.open.delete(id)
   }
 }
 
