@@ -60,6 +60,8 @@ export function afterMiss(now: Instant, stream: UpstreamStream, ending: Ending, 
     return { reason: ending.reason, wait: backoffMs(targets.settings.backoff, link.failures++, random) }
   }
   const isUnanswered = state === 'connecting' && ending.byFar === true && stream.counted.bytesReceived === 0
+  // A proxy accepts the connection, and ends it when it finds nobody behind it.
+  if (state === 'dialling' || isUnanswered) link.outbound.unreachable()
   // A broker whose disk stands still closes too, some seconds later.
   const isAtOnce = now - link.status.since <= AT_ONCE_MS
   const isOther = isUnanswered && isAtOnce && known.closedBeforeConnack()

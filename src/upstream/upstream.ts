@@ -478,7 +478,6 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     if (isTakenOver !== true) known.lastError = reason
     if (isTakenOver === true && link.settings.ofSensor !== undefined) link.yieldedTo = reason
     link.streamLost(now, reason)
-    if (state === 'dialling') link.outbound.unreachable()
     this.notices.down(link, stream, reason)
     link.retryAt = now + wait
     if (link.connect !== undefined && link.yieldedTo === '') this.#timers.arm(link.timer, link.retryAt)

@@ -434,22 +434,28 @@ describe('a message after which the far side closes the stream', () => {
     expect(owner.codes(PUBACK)).toEqual([0x83])
   })
 
-  test('an outage is no reason to give anything up', () => {
+  test.each(['nobody listens', 'a proxy closes'])('an outage is no reason to give anything up: %s', (how) => {
     far.sessionPresent = true
-    far.script = (packet) => (packet.type === PUBLISH ? undefined : 'usual')
+    let isAway = false
+    far.script = ({ type }) => (isAway && type === PacketType.CONNECT ? 'close' : type === PUBLISH ? undefined : 'usual')
     near.connect(link)
     near.publish(link, 'a', 'x', 1, 1)
     for (let i = 0; i < 10; i++) {
+      // Its process has ended.
+      isAway = true
       far.close()
-      // Its process has ended: nobody listens for a while.
-      far.away.add('mqtt://far:1883')
-      near.advance(5_000)
+      if (how === 'nobody listens') far.away.add('mqtt://far:1883')
+      near.advance(70_000)
       far.away.clear()
-      near.advance(120_000)
+      isAway = false
+      // It ends again as soon as it is back.
+      for (let left = 1200; left > 0 && link.status.state !== 'up'; left--) near.advance(500)
+      expect(link.status.state).toBe('up')
     }
     expect(link.status.givenUp).toBe(0)
     far.script = () => 'usual'
-    reconnect()
+    far.close()
+    near.advance(120_000)
     expect(owner.codes(PUBACK)).toEqual([0])
   })
 
