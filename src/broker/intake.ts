@@ -141,6 +141,7 @@ export class Intake {
       this.#full(now, link, qos, packetId)
       return
     }
+    if (qos === 1 && session.receipts?.isCarried(packetId) === true) this.#forgotten(session, packetId)
     if (!isHere(link)) {
       if (qos === 2 && !session.ended) session.receive(packetId, lsn)
       return
@@ -158,6 +159,17 @@ export class Intake {
     session.receive(packetId, lsn)
     // [MQTT-4.3.3-8]
     link.push(response(PacketType.PUBREC, packetId, reasonCode), lsn)
+  }
+
+  /**
+   * The client uses a packet id for QoS 1 that it has not released since an earlier connection: it does not know that exchange any more
+   * (MQTT-2.2.1-3), as Mosquitto after a crash. The receipt would swallow its next message with QoS 2.
+   */
+  #forgotten(session: Session, packetId: number): void {
+    const { store, memory } = this.#context
+    if (session.persistent && store.append({ type: 'released', key: session.key, packetId }) === 'full') return
+    session.unreceive(packetId)
+    memory.shares.shrunk(session)
   }
 
   /** The client releases no packet ids, and there is no memory for more. */

@@ -27,6 +27,11 @@ export class Receipts {
     return this.#open.has(packetId)
   }
 
+  /** An id of an earlier connection, which has not come again. */
+  isCarried(packetId: number): boolean {
+    return this.#carried.has(packetId)
+  }
+
   get(packetId: number): Lsn | undefined {
     return this.#open.get(packetId) ?? this.#carried.get(packetId)
   }

@@ -179,9 +179,9 @@ export class Inbound {
       const known = this.#exchanges.get(packetId)
       if (known?.phase === 'held' && (!this.#isAgain(known, message) || this.#isOvertaken(known, message)))
         this.#lost(packetId, known)
-      if (known?.phase === 'received' && !known.isLost && qos === 2) {
-        if (!this.#isAgain(known, message)) this.#lost(packetId, known)
-        else if (this.#held !== undefined) {
+      if (known?.phase === 'received' && !known.isLost) {
+        if (this.#isForgotten(known, message)) this.#lost(packetId, known)
+        else if (qos === 2 && this.#held !== undefined) {
           // The far side has not heard the PUBREC. A sensor whose window is full would not take the message a second time.
           known.stream = this.#stream
           return responseOf(PacketType.PUBREC, packetId)
@@ -201,6 +201,14 @@ export class Inbound {
     this.#weigh(message.weight)
     if (qos === 0) this.#holds(message.weight)
     return undefined
+  }
+
+  /**
+   * The far side does not know an exchange any more that it has not released: it uses the packet id for another message, or for QoS 1
+   * over another stream (MQTT-2.2.1-3), as Mosquitto does after a crash. The receipt would swallow a message.
+   */
+  #isForgotten(known: Exchange, message: Publish): boolean {
+    return message.qos === 1 ? known.stream !== this.#stream : !this.#isAgain(known, message)
   }
 
   /** What was before it is handed out once more, and would be the last in the end; with QoS 1 it may come again itself. */

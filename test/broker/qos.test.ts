@@ -69,6 +69,24 @@ describe('delivery', () => {
     expect(client.poll()).toEqual(['PUBREC #4', 'a=y q0'])
   })
 
+  test('MQTT-2.2.1-3: a client that uses a packet id for QoS 1 has forgotten its QoS 2 message of an earlier connection', () => {
+    const world = new TestBroker()
+    const reader = world.connect('r')
+    reader.subscribe('a', 0)
+    reader.poll()
+    const first = world.connect('c', PERSISTENT)
+    first.publish('a', 'unreleased', 2, 4)
+    // Over this connection it cannot have forgotten: some clients count per QoS.
+    first.publish('a', 'beside', 1, 4)
+    first.publish('a', 'unreleased', 2, 4)
+    first.lost()
+    const second = world.connect('c', PERSISTENT)
+    second.publish('a', 'another', 1, 4)
+    second.publish('a', 'new', 2, 4)
+    expect(second.poll()).toEqual(['PUBACK #4', 'PUBREC #4'])
+    expect(reader.poll()).toEqual(['a=unreleased q0', 'a=beside q0', 'a=another q0', 'a=new q0'])
+  })
+
   test('MQTT-3.3.4-9: no more in flight than Receive Maximum; the rest waits for acknowledgements', () => {
     const world = new TestBroker()
     const client = world.connect('c', { properties: { receiveMaximum: 2 } })

@@ -191,6 +191,20 @@ describe('a message that comes again', () => {
     expect(near.upstream.held.sum).toBe(0)
   })
 
+  test('under a packet id that the far side has forgotten and uses for QoS 1: the receipt is released before', () => {
+    far.publish('a', 'two', 2, 2)
+    answer(PUBREC, 2)
+    reconnect()
+    far.publish('a', 'one', 1, 2)
+    expect(owner.ids(PUBREL)).toEqual([2])
+    answer(PUBCOMP, 2)
+    expect(far.of(PUBCOMP)).toEqual([])
+    expect(texts()).toEqual(['two', 'one'])
+    answer(PUBACK, 2)
+    expect(far.of(PUBACK)).toEqual(['2'])
+    expect(link.inbound.unanswered).toBe(0)
+  })
+
   test('PUBREL comes again, and the owner has it', () => {
     far.publish('a', 'two', 2, 2)
     answer(PUBREC, 2)
