@@ -166,6 +166,7 @@ export class BridgedSite {
     this.#note(side, 'is killed')
     await side.end.kill()
     this.#note(side, 'is gone')
+    if (!side.end.keepsItsWord) this.options.ledger.forgotten(side === this.near ? 'up' : 'down')
   }
 
   async restart(side: Side): Promise<void> {
@@ -263,8 +264,7 @@ export class BridgedSite {
       const history = this.#historyOf(one.text, carried)
       if (one.acknowledged && !from.mayForget && !taken)
         problems.push(`${from.end.name} has lost "${one.text}" (${one.topic})${history}`)
-      const isLost = carried?.collides === true && from.mayForget
-      if (taken && !to.mayForget && !isLost)
+      if (taken && !to.mayForget && carried?.collides !== true)
         problems.push(`${to.end.name} took "${one.text}" (${one.topic}), and has not delivered it${history}`)
     }
     return problems
@@ -301,7 +301,7 @@ export class BridgedSite {
       const { messages } = this.options.ledger[way]
       if (from.end.keepsItsWord)
         problems.push(...sentBackwards([...messages.values()]).map((found) => `${from.end.name} sent ${this.#inWords(found)}`))
-      if (from.mayForget || to.mayForget) continue
+      if (to.mayForget) continue
       const delivered = [...new Set(this.ledger.received(`${way}-receiver`))].flatMap((text) => {
         const carried = messages.get(text)
         return carried === undefined ? [] : [{ carried, seen: this.#seenAt.get(text)! }]

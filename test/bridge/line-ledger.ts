@@ -19,7 +19,7 @@ export interface Carried {
   isReleased: boolean
   /** PUBACK, PUBREC or PUBCOMP has passed, and is no refusal: the other side has taken it. */
   taken: boolean
-  /** It was sent under the packet id of another message that was not released: its sender has forgotten that one, and the receiver takes it for a copy. */
+  /** It was sent with QoS 2 under the packet id of another that was not completed: its sender has forgotten that one, and the receiver takes it for a copy. */
   collides: boolean
   /** What the line has seen of it: `+1.204 s call 3 down publish 7 dup`. */
   readonly history: string[]
@@ -29,6 +29,8 @@ interface Open {
   readonly carried: Carried
   /** PUBREL has passed. */
   released: boolean
+  /** Its sender was killed since, and may not know it any more. */
+  mayBeForgotten: boolean
 }
 
 interface Direction {
@@ -167,6 +169,11 @@ export class LineLedger implements LineTap {
     this.note(what)
   }
 
+  /** Who sends this way has been killed, and may have forgotten what is on its way. */
+  forgotten(way: Way): void {
+    for (const open of this[way].open.values()) open.mayBeForgotten = true
+  }
+
   #connected(sessionPresent: boolean): void {
     if (this.sessionPresent !== undefined && !sessionPresent) this.sessionsLost++
     this.sessionPresent = sessionPresent
@@ -204,8 +211,10 @@ export class LineLedger implements LineTap {
     if (before?.carried === carried && !before.released) return carried
     carried.begun++
     if (carried.isReleased) carried.begunAfterRelease++
-    carried.collides ||= before !== undefined && before.carried !== carried && !before.released
-    open.set(id, { carried, released: false })
+    // PUBCOMP has not passed: PUBREL may be lost with the receiver.
+    const isOpen = before !== undefined && before.carried !== carried && before.mayBeForgotten
+    carried.collides ||= isOpen && before.carried.qos === 2 && qos === 2
+    open.set(id, { carried, released: false, mayBeForgotten: false })
     direction.widest = Math.max(direction.widest, open.size)
     return carried
   }
