@@ -24,7 +24,7 @@ export class RoamNode {
   isGone = false
   /** Since its last CONNACK it was in the area of the other gateway, or somebody has taken its session. */
   mayBeUnknown = true
-  /** Its last CONNECT was accepted, and it has not been told of an end since. */
+  /** Its last CONNECT was accepted, and it was not told of an end since. */
   isAccepted = false
   /** What it said last of its own will: late copies of it are under way. */
   saidAt = 0
@@ -82,6 +82,7 @@ export class RoamNode {
 
   connect(): void {
     this.isGone = false
+    this.isAccepted = false
     this.#site.checker.dials += this.#dialsToConnect
     this.saidAt = this.#site.schedule.now
     this.#giveUp()
