@@ -13,7 +13,7 @@ const NEEDED: Readonly<Record<string, readonly string[]>> = {
   ],
   gcc: ['test/examples/sensor-c.test.ts'],
   sqlite3: ['test/interop/store-copies.test.ts', 'test/interop/store-strangers.test.ts'],
-  chromium: ['test/console/console.test.ts'],
+  chromium: ['test/console/console.test.ts', 'test/console/upstream.test.ts'],
   prlimit: ['test/interop/access.test.ts', 'test/interop/full-disk.test.ts'],
 }
 
