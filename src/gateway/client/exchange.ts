@@ -49,7 +49,11 @@ export class OpenExchanges {
     const { type, msgId } = message
     if (type === MsgType.REGACK)
       return this.open.find((each) => each.msgId === msgId && isRegister(each) && isAbout(each, message.topicId))
-    return this.open.find((each) => each.msgId === msgId && !isRegister(each))
+    const open = this.open.find((each) => each.msgId === msgId && !isRegister(each))
+    return (
+      open ??
+      (type === MsgType.PUBCOMP ? this.again.find((each) => each.msgId === msgId && each.awaiting === 'PUBCOMP') : undefined)
+    )
   }
 
   /**
@@ -99,8 +103,10 @@ export class OpenExchanges {
   }
 
   remove(exchange: Exchange): void {
-    const at = this.open.indexOf(exchange)
-    if (at >= 0) this.open.splice(at, 1)
+    for (const list of [this.open, this.again]) {
+      const at = list.indexOf(exchange)
+      if (at >= 0) list.splice(at, 1)
+    }
   }
 
   /**

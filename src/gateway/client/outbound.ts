@@ -139,13 +139,13 @@ export class Outbound {
   release(now: Instant, msgId: number): void {
     const message: Message = { type: MsgType.PUBREL, msgId }
     const known = this.exchanges.ofQos2(msgId)
+    const exchange: Exchange = { awaiting: 'PUBCOMP', msgId, message, delivery: undefined }
     if (known === undefined && this.full) {
-      // The answer to a PUBREC that belongs to no exchange while the window is full: sent once; if it is lost, the client
-      // retransmits PUBREC.
+      // It belongs to no exchange: a stray PUBREC is answered, or a cluster repeats it. It is sent again when there is room.
+      if (!this.exchanges.isTaken(msgId)) this.exchanges.again.push(exchange)
       this.send(message)
       return
     }
-    const exchange: Exchange = { awaiting: 'PUBCOMP', msgId, message, delivery: undefined }
     if (known !== undefined) this.exchanges.replace(known, exchange)
     else this.exchanges.open.push(exchange)
     // If PUBREC crossed our PINGRESP, the sleeping client receives the answer when it wakes.

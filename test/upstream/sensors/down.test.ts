@@ -72,6 +72,39 @@ describe('what a sensor gets', () => {
     expect(far.of(PacketType.PUBCOMP)).toEqual(['3'])
   })
 
+  test.each([
+    ['is answered', false],
+    ['is lost on the radio, and sent again when there is room', true],
+  ])('PUBREL that the cluster repeats while another message is in flight %s', (_, isLost) => {
+    const { world, far } = knowing()
+    far.script = (packet) => (packet.type === PacketType.PUBREC || packet.type === PacketType.PUBCOMP ? undefined : 'usual')
+    far.sessionPresent = true
+    far.publish('down', 'one', 2, 3)
+    world.send(R, say.pubrec(3))
+    far.send(response(PacketType.PUBREL, 3))
+    world.run()
+    world.send(R, say.pubcomp(3))
+    far.publish('down', 'two', 2, 4)
+    world.send(R, say.pubrec(4))
+    expect(world.sent()).toEqual(['PUBLISH 0401=one #3 q2', 'PUBREL #3', 'PUBLISH 0401=two #4 q2'])
+    // PUBCOMP has not arrived.
+    far.close()
+    world.advance(5_000)
+    far.send(response(PacketType.PUBREL, 3))
+    world.run()
+    expect(world.sent()).toEqual(['PUBREL #3'])
+    if (!isLost) world.send(R, say.pubcomp(3))
+    far.send(response(PacketType.PUBREL, 4))
+    world.run()
+    expect(world.sent()).toEqual(['PUBREL #4'])
+    world.send(R, say.pubcomp(4))
+    expect(world.sent()).toEqual(isLost ? ['PUBREL #3'] : [])
+    if (isLost) world.send(R, say.pubcomp(3))
+    expect(far.of(PacketType.PUBCOMP, far.stream.got).sort()).toEqual(['3', '4'])
+    world.advance(20_000)
+    expect(world.sent()).toEqual([])
+  })
+
   test('what comes again while the sensor has it is not handed out again, and is answered over the stream that is up', () => {
     const { world, far } = knowing()
     far.sessionPresent = true
