@@ -24,7 +24,9 @@ export interface PairMessage {
 /** Of a retained message. */
 export interface Kept {
   readonly text: string
-  /** The server had no room for it. */
+  /** It was sent again: an earlier copy may have been taken. */
+  isAgain: boolean
+  /** The server had no room for it, or for a copy of it. */
   refused: boolean
 }
 
@@ -77,7 +79,7 @@ export class PairClaims {
   }
 
   keep(topic: PairTopic, text: string): Kept {
-    const kept = { text, refused: false }
+    const kept = { text, isAgain: false, refused: false }
     this.#kept.set(topic, [...(this.#kept.get(topic) ?? []), kept])
     return kept
   }
@@ -171,7 +173,7 @@ export class PairClaims {
   diverged(retained: (side: Side, topic: string) => string): string[] {
     return KEPT_TOPICS.flatMap((topic) =>
       SIDES.flatMap((side) => {
-        const wanted = this.#kept.get(topic)?.findLast(({ refused }) => !refused)?.text ?? ''
+        const wanted = this.#wanted(topic, retained(topic.writer, topic[topic.writer]))
         const found = retained(side, topic[side])
         const isDropped = side !== topic.writer && this.dropped.near + this.dropped.far > 0
         // What was sent again for want of room may have been overtaken by what was retained after it.
@@ -179,6 +181,14 @@ export class PairClaims {
         return [`${topic[side]} has "${found}" retained ${side}, instead of "${wanted}" as on the ${topic.writer} side`]
       }),
     )
+  }
+
+  /** What was retained last. That may be a message, `atWriter`, of which only a copy was refused. */
+  #wanted(topic: PairTopic, atWriter: string): string {
+    const kept = this.#kept.get(topic) ?? []
+    const last = kept.findLastIndex(({ refused }) => !refused)
+    const mayBe = kept.slice(last + 1).some(({ text, isAgain }) => isAgain && text === atWriter)
+    return mayBe ? atWriter : (kept[last]?.text ?? '')
   }
 
   /** Whether a message that was published on this side may go to the other one. */

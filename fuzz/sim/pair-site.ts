@@ -63,6 +63,7 @@ class App implements Watched {
 
   #lost(): void {
     const { schedule } = this.#site
+    for (const one of this.#waiting.values()) if ('isAgain' in one) one.isAgain = true
     if (!this.#leaving) schedule.after(RECONNECT_MS, () => this.tcp.connect())
   }
 
