@@ -46,6 +46,8 @@ export class Bridge implements UpstreamLinkOwner {
   /** The local session is subscribed to everything that goes out. */
   #isReady = false
   readonly #beginning = new Beginning()
+  /** At the remote broker. */
+  #hasToSubscribe = false
   /** The local session has queued what was retained here, and the remote broker has not begun a session for it. */
   #isNew = false
   #isWanted = false
@@ -350,6 +352,7 @@ export class Bridge implements UpstreamLinkOwner {
     const local = this.#local
     if (local !== undefined) this.#localRequests.send(now, local)
     const mayPass = !this.#beginning.isPending
+    if (this.#hasToSubscribe && mayPass) this.#subscribeThere(now)
     remote.listen(now, this.#isOpen && local?.state === 'open' && this.#retryAt === undefined && mayPass)
     local?.listen(now, remote.isUp && remote.state === 'open' && this.#isReady && mayPass)
     if (this.#isStopping || this.#hasEnded || !this.#isReady) return
@@ -375,10 +378,12 @@ export class Bridge implements UpstreamLinkOwner {
       will,
       cleanStart: connect.cleanStart || mayCollide,
     })
-    if (isFirst) this.#subscribeThere(now)
+    this.#hasToSubscribe ||= isFirst
   }
 
+  /** What is published there from now on is not lost by a restart, which would begin the session once more while `Beginning` is pending. */
   #subscribeThere(now: Instant): void {
+    this.#hasToSubscribe = false
     const { remote } = this.#topics
     const wanted = new Set(remote.map(({ filter }) => filter))
     const gone = new Set(this.#filters().flatMap((filter) => markedBy(filter) ?? []))
