@@ -194,9 +194,6 @@ export class PairSite {
 
   #takeAt(step: Extract<PairStep, { side: Side }>, world: World): void {
     const { side } = step
-    // The next process would not know that the bridge has to begin a new session there (docs/bridge.md, What is not guaranteed).
-    const endsProcess = step.do === 'crash' || step.do === 'restart'
-    if (endsProcess && side === 'near' && this.checker.hasToBeginAnew) return
     if (step.do === 'publish')
       for (let time = 0; time < step.times; time++) this.apps[side][step.app]!.publish(step.topic, step.qos)
     else if (step.do === 'break') this.apps[side][step.app]!.tcp.breakStream()

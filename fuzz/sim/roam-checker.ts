@@ -1,5 +1,6 @@
 import type { RoamNode } from './roam-node.ts'
 import type { RoamSite } from './roam-site.ts'
+import type { Area } from './roam-step.ts'
 
 /** What was published this long before a sensor woke is there when it is told to sleep again. */
 const MARGIN_MS = 5000
@@ -16,7 +17,7 @@ export class RoamChecker {
   faultAt = Number.NEGATIVE_INFINITY
   longFaultAt = Number.NEGATIVE_INFINITY
   /** By then a gateway has noticed that its streams had gone silent. Until then it may take a sensor for its own that has moved. */
-  silentUntil = Number.NEGATIVE_INFINITY
+  readonly silentUntil: Record<Area, number> = { a: Number.NEGATIVE_INFINITY, b: Number.NEGATIVE_INFINITY }
   /** Dials that the steps explain. */
   dials = 0
   readonly #site: RoamSite
@@ -27,7 +28,18 @@ export class RoamChecker {
 
   get isCalm(): boolean {
     const { isSound, schedule } = this.#site
-    return isSound && schedule.now >= Math.max(this.faultAt, this.silentUntil) + CALM_MS
+    return isSound && schedule.now >= this.faultAt + CALM_MS
+  }
+
+  /** The streams of the gateway where this sensor is are silent, or those of the one that it has left. */
+  #isSilent({ area, movedAt }: RoamNode): boolean {
+    const { now } = this.#site.schedule
+    return now < this.silentUntil[area] + CALM_MS || this.#isLeftBehind(area, movedAt)
+  }
+
+  #isLeftBehind(area: Area, movedAt: number): boolean {
+    const left = area === 'a' ? 'b' : 'a'
+    return movedAt > Number.NEGATIVE_INFINITY && this.#site.schedule.now < this.silentUntil[left] + CALM_MS
   }
 
   /** There were no more dials than the steps explain, as long as nothing has gone wrong. */
@@ -42,7 +54,7 @@ export class RoamChecker {
 
   /** PINGRESP has ended an awake period: what the cluster had is through. */
   wakeEnded(node: RoamNode, wokeAt: number): void {
-    if (!this.isCalm) return
+    if (!this.isCalm || this.#isSilent(node)) return
     const { claims } = this.#site
     const owed = claims.owed(node.receiver, wokeAt - MARGIN_MS)
     if (owed.length > claims.dropped)
@@ -55,12 +67,11 @@ export class RoamChecker {
     const { now } = schedule
     // Pings that are lost make it lost.
     if (setup.lossy) return
-    // It was refused, and what it had still to say of its will came after that.
+    // It was refused, or will be, and what it had still to say of its will came after that.
     if (!node.isAccepted) return
     // The gateway that it has left may take it for its own, and dial: after a fault, and where 3.1.1 does not say why a stream ends.
     const isSuspect = setup.version === 4 || !this.isCalm
-    const isSilent = node.movedAt > Number.NEGATIVE_INFINITY && now < this.silentUntil + CALM_MS
-    if (isSilent || (isSuspect && now < node.movedAt + CALM_MS)) return
+    if (this.#isLeftBehind(node.area, node.movedAt) || (isSuspect && now < node.movedAt + CALM_MS)) return
     // A gateway that did not run answers afterwards.
     const { runsAt } = this.#site.worlds[node.area]
     if (!node.mayBeUnknown && now > Math.max(node.saidAt, runsAt) + LATE_MS)
@@ -72,7 +83,7 @@ export class RoamChecker {
     const { now } = this.#site.schedule
     // Nobody can know that one is at the other gateway before it has said so there.
     const isThere = !node.isGone && !node.mayBeUnknown && now - node.lastHeard < MINUTE
-    const isExplained = !this.#site.isSound || now < Math.max(this.longFaultAt, this.silentUntil) + CALM_MS
+    const isExplained = !this.#site.isSound || now < this.longFaultAt + CALM_MS || this.#isSilent(node)
     if (!isExplained && isThere) this.tell(`the will of ${node.id} is published although it is there`)
   }
 }

@@ -183,7 +183,7 @@ export class RoamSite {
     // A gateway that is killed, and a stream that breaks, are back before the cluster publishes a will.
     const isShort = step.do === 'cut' || (step.do === 'crash' && step.place !== 'cluster')
     if (!isShort) this.checker.longFaultAt = now
-    if (step.do === 'silence') this.checker.silentUntil = now + SILENCE_MS
+    if (step.do === 'silence') this.checker.silentUntil[step.area] = now + SILENCE_MS
     what()
   }
 
@@ -279,7 +279,8 @@ export class RoamSite {
       world.store.commit()
       world.input({ kind: 'durable' })
     }
-    this.run(Math.max(MINUTE, this.checker.silentUntil - this.schedule.now))
+    const { a, b } = this.checker.silentUntil
+    this.run(Math.max(MINUTE, Math.max(a, b) - this.schedule.now))
     for (const node of this.nodes) node.stay()
     for (let round = 0; round < ROUNDS && (round === 0 || this.pending.length > 0 || this.claims.lost().length > 0); round++)
       this.run(ROUND_MS)

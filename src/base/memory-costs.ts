@@ -64,8 +64,8 @@ export const COST = {
   /** A byte stream: Node's socket, what libuv keeps for it, `Connection`, `Framer` and decoder. */
   connection: 6000,
   /**
-   * A byte stream to a far side: Node's socket, what libuv keeps for it, and `UpstreamStream`. Of what `npm run bench:upstream` measures,
-   * that is what is left for it.
+   * A byte stream to a far side: Node's socket, what libuv keeps for it, and `UpstreamStream`. Measured with `npm run bench:upstream`,
+   * less the other costs.
    */
   dialled: 3000,
   /** Additional memory of a TLS connection: OpenSSL's state and buffers. */

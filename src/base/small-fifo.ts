@@ -2,8 +2,8 @@ import { Fifo } from './fifo.ts'
 
 /**
  * A queue that usually holds no entry or one, which it stores in itself, and that takes 40 bytes whenever it is empty. A `Fifo` takes 104,
- * and from its first entry on 184: six of them were a tenth of what a sensor takes that sleeps behind a connection of its own. The owner
- * must enforce a bound.
+ * and from its first entry on 184: six of them were a tenth of the memory of a sleeping sensor with a connection of its own to a cluster.
+ * The owner must enforce a bound.
  */
 export class SmallFifo<T> {
   /** The first entry, ahead of those in `#others`. */

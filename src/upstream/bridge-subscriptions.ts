@@ -87,7 +87,7 @@ export class PendingRequests {
       if (reasonCode === ReasonCode.QUOTA_EXCEEDED && subscription.filter !== NEW) this.#refused.push(subscription)
     if (this.#refused.length === 0) this.#againMs = AGAIN_MS
     else this.againAt ??= now + this.#againMs
-    return refused.map(({ subscription, reasonCode }) => [subscription.filter, reasonCode])
+    return refused.flatMap(({ subscription: { filter }, reasonCode }) => (filter === NEW ? [] : [[filter, reasonCode] as const]))
   }
 
   /** Asks again for what was refused, if it is time. */

@@ -46,7 +46,7 @@ export class Bridge implements UpstreamLinkOwner {
   /** The local session is subscribed to everything that goes out. */
   #isReady = false
   readonly #beginning = new Beginning()
-  /** At the remote broker. */
+  /** The subscriptions at the remote broker have still to be asked for. */
   #hasToSubscribe = false
   /** The local session has queued what was retained here, and the remote broker has not begun a session for it. */
   #isNew = false
@@ -228,6 +228,9 @@ export class Bridge implements UpstreamLinkOwner {
     const wasWanted = this.#isWanted
     if (wasWanted) this.#goodbye(now)
     this.remote.forget()
+    this.remote.subscriptions.clear()
+    this.#remoteRequests.clear()
+    this.#hasToSubscribe = true
     if (wasWanted) this.#connect(now, true)
   }
 
@@ -352,7 +355,7 @@ export class Bridge implements UpstreamLinkOwner {
     const local = this.#local
     if (local !== undefined) this.#localRequests.send(now, local)
     const mayPass = !this.#beginning.isPending
-    if (this.#hasToSubscribe && mayPass) this.#subscribeThere(now)
+    if (this.#isWanted && this.#hasToSubscribe && mayPass) this.#subscribeThere(now)
     remote.listen(now, this.#isOpen && local?.state === 'open' && this.#retryAt === undefined && mayPass)
     local?.listen(now, remote.isUp && remote.state === 'open' && this.#isReady && mayPass)
     if (this.#isStopping || this.#hasEnded || !this.#isReady) return
@@ -414,7 +417,8 @@ export class Bridge implements UpstreamLinkOwner {
         this.#localRequests.subscribe(this.#topics.local, { ...AS_BRIDGE, retainHandling: 0 })
       this.#sessionsLost = sessionsLost
       this.#isNew = false
-      this.#localRequests.unsubscribe(this.#beginning.begun())
+      // Before the local session is open it is not known whether that one has to begin anew.
+      if (this.#isOpen) this.#localRequests.unsubscribe(this.#beginning.begun())
       if (this.#mayEcho) this.#news.echoes(now)
       this.#notify(now, true)
       return

@@ -122,7 +122,8 @@ export class Inbound {
   get held(): Waiting {
     let { bytes } = this.#unsaved
     for (const { message } of this.#exchanges.values()) bytes += message?.weight ?? 0
-    return { messages: this.#unsaved.count + this.#exchanges.size, bytes }
+    for (const { weight } of this.#behind.values()) bytes += weight
+    return { messages: this.#unsaved.count + this.unanswered, bytes }
   }
 
   get isFull(): boolean {

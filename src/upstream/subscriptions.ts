@@ -65,7 +65,7 @@ export class Subscriptions {
   readonly #wanted: Map<string, Wanted> | undefined
   #requests: Request[] = []
   /** What the far side has refused, by filter, and whether the reason may pass. */
-  readonly #refused = new SmallMap<string, Wanted & { readonly mayPass: boolean }>()
+  #refused = new SmallMap<string, Wanted & { readonly mayPass: boolean }>()
   /** Answers in a row with a refusal that may pass. */
   #refusals = 0
   /** When to ask again for what was refused; undefined while there is nothing of that kind, or it is under way. */
@@ -105,6 +105,15 @@ export class Subscriptions {
     if (packet.type === PacketType.UNSUBSCRIBE) for (const filter of packet.filters) this.#wanted?.delete(filter)
     else for (const request of packet.subscriptions) this.#wanted?.set(request.filter, { request, properties: packet.properties })
     this.#request(packet, false)
+  }
+
+  /** The owner begins anew, and asks again for what it wants. */
+  clear(): void {
+    this.#wanted?.clear()
+    this.#requests = []
+    this.#refused = new SmallMap()
+    this.#refusals = 0
+    this.againAt = undefined
   }
 
   /** Makes a request of the link itself, whose answer the owner does not get. */

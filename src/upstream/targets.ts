@@ -81,7 +81,7 @@ export class KnownTarget {
   #state: TargetState = 'idle'
   /** When it came to its state; undefined before the first change. */
   since: Instant | undefined = undefined
-  /** Why the last stream ended, or the last attempt failed; '' before that. */
+  /** Why the last stream ended, or the last attempt failed; '' before that, and when there is a new stream. */
   lastError = ''
   /** Milliseconds of the last PINGREQ or PUBLISH on any stream until its answer; undefined before the first. */
   roundTripMs: number | undefined = undefined
@@ -137,6 +137,7 @@ export class KnownTarget {
     this.dialling--
     this.up++
     this.connects++
+    this.lastError = ''
     this.reached(now, true)
   }
 

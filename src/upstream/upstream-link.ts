@@ -467,8 +467,9 @@ export class UpstreamLink implements Link {
   }
 
   #responded(now: Instant, packet: PublishResponse): void {
+    const isFirst = this.outbound.get(packet.packetId)?.phase === 'sent'
     const wrong = this.outbound.answered(now, packet)
-    if (wrong === undefined && packet.type !== PacketType.PUBCOMP) this.stream!.known.roundTripMs = this.status.roundTripMs
+    if (isFirst) this.stream!.known.roundTripMs = this.status.roundTripMs
     if (wrong === undefined) this.#host.markDirty(this)
     // Not with the packet id: each would be a reason of its own.
     else this.#events.limited(`${packetTypeName(packet.type)} for a packet id ${wrong}: ignored`)

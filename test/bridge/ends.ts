@@ -75,7 +75,7 @@ export class RoostEnd implements End {
 
 /**
  * Mosquitto answers a message of MQTT 3.1.1 above this with PUBREC and drops it, and each of its crashes leaves some in flight that were completed
- * (docs/bridge.md, "What is lost by the far side"): with the default of 20, which is what Roost sends at most, 3.1.1 loses messages sooner or later.
+ * (docs/bridge.md, "What the other broker can lose"): with the default of 20, which is what Roost sends at most, 3.1.1 loses messages sooner or later.
  */
 const IN_FLIGHT = 'max_inflight_messages 100'
 

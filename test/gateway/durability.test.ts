@@ -184,7 +184,7 @@ describe('nothing leaves before the records that it depends on are durable', () 
     expect(world.sent('r')).toEqual(['PUBREL #1'])
   })
 
-  test('PINGRESP waits for the store behind PUBREC, but not for ever', () => {
+  test('PINGRESP waits for the store behind PUBREC for T_retry, but not for ever', () => {
     const world = gated()
     world.send('r', say.subscribe('a', 2), say.disconnect(600))
     world.settle()
@@ -194,7 +194,11 @@ describe('nothing leaves before the records that it depends on are durable', () 
     world.send('r', say.ping('s'))
     world.settle()
     expect(world.sent('r')).toEqual(['PUBLISH 0401=x #1 q2'])
+    // T_retry counts from here, not from the PUBLISH.
+    world.advance(9_000)
     world.send('r', say.pubrec(1))
+    world.advance(9_000)
+    expect(world.sent('r')).toEqual([])
     world.advance(40_000)
     expect(world.sent('r')).toEqual(['PINGRESP'])
     expect(world.notices.map(({ code }) => code)).not.toContain('retries-exhausted')

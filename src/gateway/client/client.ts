@@ -366,7 +366,7 @@ export class GatewayClient {
     if (!awakePeriod.isClosed) {
       const hasMore = link !== undefined && link.backlog > 0 && awakePeriod.limit === undefined
       if (outbound.busy || host.ports.isWaiting(this.route) || hasMore) {
-        outbound.watch(now)
+        outbound.retries.watch(now)
         return
       }
       reportWakeFull(this)

@@ -187,9 +187,7 @@ export class Outbound {
     // After PUBREC the client has the message, even if it rejects a delayed copy.
     if (type === MsgType.PUBACK && exchange.answered !== true) this.#acknowledged(now, exchange, message.returnCode)
     else if (type === MsgType.PUBREC && exchange.awaiting === 'PUBREC') {
-      // The broker records it, and sends PUBREL when that is durable.
-      this.exchanges.replace(exchange, { ...exchange, answered: true })
-      this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
+      this.#received(now, exchange, msgId)
     } else if (type === MsgType.PUBCOMP && exchange.awaiting === 'PUBCOMP') {
       this.#done(now, PacketType.PUBCOMP, exchange)
     }
@@ -201,9 +199,15 @@ export class Outbound {
       this.#client.toBroker(now, responsePacket(PacketType.PUBACK, register.delivery!.packetId))
       this.#close(now, register)
     } else {
-      this.exchanges.replace(register, { ...register, awaiting: 'PUBREC', msgId, answered: true })
-      this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
+      this.#received(now, register, msgId)
     }
+  }
+
+  /** PUBREC. The broker records it, and sends PUBREL when that is durable, for which an awake period waits for T_retry. */
+  #received(now: Instant, exchange: Exchange, msgId: number): void {
+    this.exchanges.replace(exchange, { ...exchange, awaiting: 'PUBREC', msgId, answered: true })
+    if (this.#client.isReachable) this.retries.restart(now)
+    this.#client.toBroker(now, responsePacket(PacketType.PUBREC, msgId))
   }
 
   /** Ends the open REGISTER if SUBACK or REGACK has conveyed its topic id, or its only purpose, a valid address, is achieved. */
@@ -232,11 +236,6 @@ export class Outbound {
   /** The client has sent something. Exchanges that this answered must be closed already. */
   heard(now: Instant): void {
     this.retries.heard(now)
-  }
-
-  /** Starts the timer although no exchange is open: an awake period that waits for the store must end, too. */
-  watch(now: Instant): void {
-    this.retries.watch(now)
   }
 
   /** Frames that waited for the port or the store have left: T_retry counts from now. */

@@ -66,7 +66,7 @@ export class Retries {
     if (this.#outbound.halted === 'lacks id') this.#outbound.halted = undefined
   }
 
-  /** Nothing has left for as long as all attempts may take. While the process did not run, nothing could: that time does not count. */
+  /** What it waits for has not come in time. While the process did not run, it could not: that time does not count. */
   #closeAwakePeriod(now: Instant): void {
     const { host, retryProfile, awakePeriod } = this.#client
     const deadline = host.pauses.extend(this.#at().deadline, allTriesMs(retryProfile))
@@ -213,7 +213,10 @@ export class Retries {
     this.#client.host.timers.arm(this.#at(), now + ms)
   }
 
-  /** Starts the timer for the duration of all attempts, unless it is running already. */
+  /**
+   * Starts the timer for the duration of all attempts, unless it is running already. Also where no exchange is open: an awake period
+   * that waits for the store must end, too.
+   */
   watch(now: Instant): void {
     if (!this.#at().armed) this.armFor(now, allTriesMs(this.#client.retryProfile))
   }
