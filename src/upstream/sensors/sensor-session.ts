@@ -271,8 +271,14 @@ export class SensorSession implements UpstreamLinkOwner {
     upstream.listen(now, on)
     if (!on) return
     upstream.unpark(now)
-    this.#mayHaveMore ||= upstream.inbound.unanswered >= Math.min(WINDOW_SUSPECTED, this.#host.options.window)
+    this.#mayHaveMore ||= this.#isWindowFull
     if (link !== undefined && this.#handed.waiting > 0) this.#host.markReady(link)
+  }
+
+  /** More may wait at the cluster until something is answered. */
+  get #isWindowFull(): boolean {
+    const { upstream } = this
+    return upstream !== undefined && upstream.inbound.unanswered >= Math.min(WINDOW_SUSPECTED, this.#host.options.window)
   }
 
   poll(now: Instant): Outgoing | undefined {
@@ -458,7 +464,8 @@ export class SensorSession implements UpstreamLinkOwner {
     }
     if (this.#quietAt !== undefined && now >= this.#quietAt) {
       this.#quietAt = undefined
-      this.#mayHaveMore = false
+      // The sensor may need longer than that for its answer, and the cluster sends the next message after it.
+      this.#mayHaveMore = this.#isWindowFull
       if (this.upstream?.isUp === true) this.upstream.inbound.endBacklog()
       if (this.link !== undefined) this.#host.markReady(this.link)
     }

@@ -262,6 +262,22 @@ describe('a sensor that sleeps', () => {
     expect(got.at(-1)).toBe('PINGRESP')
   })
 
+  test('a sensor whose answer takes longer than the quiet time gets what comes after it', () => {
+    const { world, far } = asleep({ window: 1 })
+    far.publish('down', 'one', 1, 1)
+    world.send(R, say.ping('valve'))
+    expect(world.sent()).toEqual(['PUBLISH 0401=one #1 q1'])
+    world.advance(5_000)
+    world.send(R, say.puback(ID, 1))
+    expect(world.sent()).toEqual([])
+    world.advance(50)
+    far.publish('down', 'two', 1, 2)
+    expect(world.sent()).toEqual(['PUBLISH 0401=two #2 q1'])
+    world.send(R, say.puback(ID, 2))
+    world.advance(1_000)
+    expect(world.sent()).toEqual(['PINGRESP'])
+  })
+
   test('QoS 0 is held within bounds; the oldest are dropped, with notices that count them', () => {
     const { world, far } = asleep({ heldMessages: 3 })
     for (let i = 1; i <= 5; i++) far.publish('down', `${i}`, 0, 0)
