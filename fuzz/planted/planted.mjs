@@ -11,7 +11,8 @@ export const bugs = () =>
   }))
 
 /** Where the lives of a suite are, below `fuzz/regressions/`. */
-export const livesOf = (suite) => (suite === 'roaming.test.ts' ? 'roaming/' : '')
+export const livesOf = (suite) => FOLDERS[suite] ?? ''
+const FOLDERS = { 'roaming.test.ts': 'roaming/', 'bridge-pair.test.ts': 'pair/' }
 
 /** The test file of a suite. The soak over real sockets has none. */
 export const fileOf = (suite) => (suite.startsWith('test/') ? suite : `fuzz/${suite === 'model' ? 'model.test.ts' : suite}`)
