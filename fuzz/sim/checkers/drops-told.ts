@@ -221,6 +221,8 @@ export class DropsTold extends SiteChecker {
     const { schedule, server, store } = this.site.world
     const { ports } = server.gateway
     if (ports.queuedFrames > 0 || store.durable < store.appended) return
+    // While messages wait for a hook their publisher is held up, with what it has sent behind them.
+    if ((server.broker.asked?.size ?? 0) > 0) return
     for (const { id, receiver } of this.site.nodes) {
       const client = server.gateway.client(id)
       const idle = client?.link !== undefined && client.link.backlog === 0 && !client.outbound.busy
