@@ -11,6 +11,7 @@ import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { freePort } from './free-port.mjs'
 import { startFlags } from './start-flags.mjs'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
@@ -115,15 +116,6 @@ function sink(port) {
   })
   server.listen(port, '127.0.0.1', () => process.send({ port: server.address().port }))
   process.on('message', () => process.send({ received, open }))
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Something that takes what the bridge sends. `taken` is undefined where nobody can say; then the publisher's count is taken. */

@@ -4,7 +4,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { cpus, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { performance } from 'node:perf_hooks'
@@ -12,6 +11,7 @@ import process from 'node:process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAsync } from 'mqtt'
 import { count, Expectations, MIB, main, mib, milliseconds, optionsOf, print, Roost, run, Sensors, UsageError } from './fleet.mjs'
+import { freePort } from './free-port.mjs'
 
 const HELP = `npm run bench:upstream -- [options]
   --sensors N             sensors (default 10000)
@@ -74,15 +74,6 @@ function resident(pid) {
     (name) => Number(new RegExp(`^${name}:\\s+(\\d+) kB$`, 'm').exec(status)[1]) * 1024,
   )
   return { rss, anonymous }
-}
-
-async function freePort() {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address()
-  server.close()
-  await once(server, 'close')
-  return port
 }
 
 /** Brokers in a temporary folder of their own. */

@@ -136,8 +136,9 @@ export const markedBy = (mark: string): string | undefined =>
 const NEW = '$bridge/new'
 
 /**
- * Whether a new session has begun at the remote broker since the local one did. A mark on the disk says that it has not, because the process may end
- * before. Nothing passes until the mark is gone: a restart would begin the session once more, and what the remote broker has would come twice.
+ * Whether the bridge has started a new session at the remote broker since the local session is new. Until it has, a mark is stored with
+ * the local session, because the process may end first. No message passes while the mark is there: after a restart the bridge would
+ * start the remote session once more, and messages that had passed would come twice.
  */
 export class Beginning {
   /** The local session has no subscription yet. */
@@ -168,7 +169,7 @@ export class Beginning {
     return [{ filter: NEW, qos: 0 }]
   }
 
-  /** CONNACK of the local session: whether the remote one has to begin anew. */
+  /** After CONNACK of the local session. Returns true if the bridge must start a new session at the remote broker. */
   isNew(sessionPresent: boolean): boolean {
     if (!sessionPresent) this.#hasBegun = false
     return !sessionPresent || (this.#wasMarked && !this.#hasBegun)

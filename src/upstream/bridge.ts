@@ -417,7 +417,7 @@ export class Bridge implements UpstreamLinkOwner {
         this.#localRequests.subscribe(this.#topics.local, { ...AS_BRIDGE, retainHandling: 0 })
       this.#sessionsLost = sessionsLost
       this.#isNew = false
-      // Before the local session is open it is not known whether that one has to begin anew.
+      // Only CONNACK of the local session tells whether the bridge must start a new remote session instead.
       if (this.#isOpen) this.#localRequests.unsubscribe(this.#beginning.begun())
       if (this.#mayEcho) this.#news.echoes(now)
       this.#notify(now, true)

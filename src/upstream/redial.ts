@@ -60,7 +60,7 @@ export function afterMiss(now: Instant, stream: UpstreamStream, ending: Ending, 
     return { reason: ending.reason, wait: backoffMs(targets.settings.backoff, link.failures++, random) }
   }
   const isUnanswered = state === 'connecting' && ending.byFar === true && stream.counted.bytesReceived === 0
-  // A proxy accepts the connection, and ends it when it finds nobody behind it.
+  // A proxy accepts the TCP connection, and closes it if it cannot reach the broker.
   if (state === 'dialling' || isUnanswered) link.outbound.unreachable()
   // A broker whose disk stands still closes too, some seconds later.
   const isAtOnce = now - link.status.since <= AT_ONCE_MS

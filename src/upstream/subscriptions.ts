@@ -107,7 +107,7 @@ export class Subscriptions {
     this.#request(packet, false)
   }
 
-  /** The owner begins anew, and asks again for what it wants. */
+  /** Forgets all subscriptions and requests: the owner starts a new session, and subscribes again. */
   clear(): void {
     this.#wanted?.clear()
     this.#requests = []

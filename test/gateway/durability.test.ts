@@ -13,6 +13,24 @@ const gated = (): TestGateway => {
   return world
 }
 
+/** The same, asleep, which wakes while a message for it waits for the store. */
+const wakes = (): TestGateway => {
+  const world = gated()
+  world.send('r', say.subscribe('a', 2), say.disconnect(600))
+  world.settle()
+  world.sent('r')
+  world.publish('a', 'x', 2)
+  world.send('r', say.ping('s'))
+  return world
+}
+
+/** The process does not run for so long. Timers come before what waits in its sockets. */
+const pause = (world: TestGateway, ms: number): void => {
+  world.now += ms
+  world.gateway.paused(world.now, ms)
+  world.advance(0)
+}
+
 /** Commits record by record, and says after how many the answer came and how many there were. */
 const answeredAfterAll = (world: TestGateway): { answers: string[]; early: string[] } => {
   const store = world.store as DelayedStore
@@ -146,12 +164,7 @@ describe('nothing leaves before the records that it depends on are durable', () 
   })
 
   test('PINGRESP waits for messages that wait for the disk, but not for ever', () => {
-    const world = gated()
-    world.send('r', say.subscribe('a', 2), say.disconnect(600))
-    world.settle()
-    world.sent('r')
-    world.publish('a', 'x', 2)
-    world.send('r', say.ping('s'))
+    const world = wakes()
     expect(world.sent('r')).toEqual([])
     world.advance(40_000)
     expect(world.sent('r')).toEqual(['PINGRESP'])
@@ -185,13 +198,7 @@ describe('nothing leaves before the records that it depends on are durable', () 
   })
 
   test('PINGRESP waits for the store behind PUBREC for T_retry, but not for ever', () => {
-    const world = gated()
-    world.send('r', say.subscribe('a', 2), say.disconnect(600))
-    world.settle()
-    world.publish('a', 'x', 2)
-    world.settle()
-    world.sent('r')
-    world.send('r', say.ping('s'))
+    const world = wakes()
     world.settle()
     expect(world.sent('r')).toEqual(['PUBLISH 0401=x #1 q2'])
     // T_retry counts from here, not from the PUBLISH.
@@ -209,16 +216,8 @@ describe('nothing leaves before the records that it depends on are durable', () 
   })
 
   test('a pause of the process is no time in which PINGRESP could have waited for the disk', () => {
-    const world = gated()
-    world.send('r', say.subscribe('a', 2), say.disconnect(600))
-    world.settle()
-    world.sent('r')
-    world.publish('a', 'x', 2)
-    world.send('r', say.ping('s'))
-    world.now += 60_000
-    world.gateway.paused(world.now, 60_000)
-    // Timers come before what waited in the socket of the disk.
-    world.advance(0)
+    const world = wakes()
+    pause(world, 60_000)
     world.settle()
     expect(world.sent('r')).toEqual(['PUBLISH 0401=x #1 q2'])
     world.send('r', say.pubrec(1))
@@ -229,15 +228,8 @@ describe('nothing leaves before the records that it depends on are durable', () 
   })
 
   test('after a pause of the process PINGRESP does not wait for ever either', () => {
-    const world = gated()
-    world.send('r', say.subscribe('a', 2), say.disconnect(600))
-    world.settle()
-    world.sent('r')
-    world.publish('a', 'x', 2)
-    world.send('r', say.ping('s'))
-    world.now += 60_000
-    world.gateway.paused(world.now, 60_000)
-    world.advance(0)
+    const world = wakes()
+    pause(world, 60_000)
     expect(world.sent('r')).toEqual([])
     world.advance(60_000)
     expect(world.sent('r')).toEqual(['PINGRESP'])

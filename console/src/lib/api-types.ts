@@ -120,7 +120,7 @@ export interface Operations {
         readonly targets: {
           /** targets to which sensors are connected */
           readonly up: number
-          /** to which none is, and which has not been out of reach since */
+          /** to which none is, and which have answered so far */
           readonly idle: number
           /** to which none is, and the last attempt has failed */
           readonly failing: number
@@ -573,7 +573,7 @@ export interface Operations {
       readonly targets: readonly ({
         /** URL */
         readonly target: string
-        /** up: sensors are connected to it; idle: none is, and it has not been out of reach since (it may have refused sensors: last_error); failing: none is, and the last attempt has failed; away: three attempts in a row or more have failed, and one at a time is made */
+        /** up: sensors are connected to it; idle: none is, and the target has answered so far (it may have refused sensors: last_error); failing: none is, and the last attempt has failed; away: three attempts in a row or more have failed, and one at a time is made */
         readonly state: 'up' | 'idle' | 'failing' | 'away'
         /** connections that are up */
         readonly connections: number

@@ -76,7 +76,7 @@ const SPEC: RouteSpec = {
           upstream: object({
             targets: object({
               up: whole('targets to which sensors are connected'),
-              idle: whole('to which none is, and which has not been out of reach since'),
+              idle: whole('to which none is, and which have answered so far'),
               failing: whole('to which none is, and the last attempt has failed'),
               away: whole('of which three attempts in a row or more have failed'),
             }),

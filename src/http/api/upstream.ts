@@ -14,7 +14,7 @@ const TARGET = object(
   {
     target: text('URL'),
     state: oneOfWords(
-      'up: sensors are connected to it; idle: none is, and it has not been out of reach since (it may have refused sensors: last_error); failing: none is, and the last attempt has failed; away: three attempts in a row or more have failed, and one at a time is made',
+      'up: sensors are connected to it; idle: none is, and the target has answered so far (it may have refused sensors: last_error); failing: none is, and the last attempt has failed; away: three attempts in a row or more have failed, and one at a time is made',
       TARGET_STATES,
     ),
     connections: whole('connections that are up'),

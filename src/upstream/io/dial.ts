@@ -26,7 +26,7 @@ export interface DialHost extends Pick<StreamHost, 'outputs' | 'wasPaused' | 'cl
 const sessions = new Map<string, Buffer>()
 const SESSIONS_MAX = 1000
 
-/** Nobody asks a stream that was dialled where it comes from: the host knows that by its id. */
+/** Empty, and shared by all outgoing connections: the host finds peer and listener by the connection id. */
 const DIALLED: StreamInfo = { peer: '', listener: '' }
 
 /** Opens streams to targets. What they share is here: options, a host and a peer for each of 10,000 were 300 bytes for each. */

@@ -49,8 +49,8 @@ export class SensorSubscriptions {
   }
 
   /**
-   * From a record of the process before. That may have ended when the cluster had lost the session and it had not subscribed again:
-   * the next stream is told that the session is there.
+   * Restores a subscription from the store. The previous process may have ended after the cluster lost the session, and before it
+   * subscribed again; CONNACK on the next connection then says that there is a session.
    */
   restore(filter: string, qos: QoS | undefined): void {
     this.areUnsure = true
