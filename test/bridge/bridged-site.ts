@@ -94,6 +94,8 @@ export class BridgedSite {
   readonly #again = { 1: 0, 2: 0 }
   /** Of the last round, of which copies may still arrive. */
   #judged: Ledger | undefined
+  /** Those with QoS 2 of the rounds before it, and how often they came: an end that is killed twice may have forgotten the same exchange both times. */
+  readonly #older = new Map<string, Delivery>()
 
   constructor(options: SiteOptions) {
     this.options = options
@@ -194,10 +196,10 @@ export class BridgedSite {
     } while (arrived && this.#missing().length > 0)
     const { violations } = this
     if (!arrived && this.openCount > 0) violations.push(`${this.openCount} messages were never acknowledged`)
-    const doubled = [...this.#doubled(this.#judged, true), ...this.#doubled(this.ledger)]
-    const found = [...violations, ...this.#missing(), ...doubled, ...this.#disordered()]
+    const found = [...violations, ...this.#missing(), ...this.#allDoubled(), ...this.#disordered()]
     this.lostByOthers += this.ledger.missing().length
     for (const qos of [1, 2] as const) this.#again[qos] += againIn(this.#judged, qos)
+    for (const delivery of deliveriesOf(this.#judged)) this.#older.set(delivery.sent.text, delivery)
     this.#judged = this.ledger
     // A message of this round may come again in the next one.
     this.ledger = this.#newLedger(this.ledger)
@@ -270,23 +272,33 @@ export class BridgedSite {
     return problems
   }
 
-  /** `isLast`: of the round before. */
-  #doubled(ledger: Ledger | undefined, isLast = false): string[] {
-    if (ledger === undefined) return []
-    const mayForget = (side: Side): boolean => side.mayForget || (isLast && side.couldForget)
-    const times = new Map<string, number>()
-    for (const receiver of RECEIVERS) for (const text of ledger.received(receiver)) times.set(text, (times.get(text) ?? 0) + 1)
-    return [...ledger.sent.values()].flatMap((one) => {
-      if (one.qos !== 2) return []
-      const { from, to, carried } = this.#wayOf(one)
-      const count = times.get(one.text) ?? 0
+  /** Of this round, of the last one, and copies of those before, for which an end may have forgotten its exchange in any of its kills. */
+  #allDoubled(): string[] {
+    const copied = new Set<Delivery>()
+    for (const text of RECEIVERS.flatMap((receiver) => this.ledger.received(receiver))) {
+      const delivery = this.#older.get(text)
+      if (delivery === undefined) continue
+      delivery.count++
+      this.#again[2]++
+      copied.add(delivery)
+    }
+    return [
+      ...this.#doubled([...copied], ({ end }) => !end.keepsItsWord),
+      ...this.#doubled(deliveriesOf(this.#judged), ({ mayForget, couldForget }) => mayForget || couldForget),
+      ...this.#doubled(deliveriesOf(this.ledger), ({ mayForget }) => mayForget),
+    ]
+  }
+
+  #doubled(deliveries: readonly Delivery[], mayForget: (side: Side) => boolean): string[] {
+    return deliveries.flatMap(({ sent, count }) => {
+      const { from, to, carried } = this.#wayOf(sent)
       const begun = carried?.begun ?? 0
       const resent = from.end.keepsItsWord ? 0 : (carried?.begunAfterRelease ?? 0)
-      const history = this.#historyOf(one.text, carried)
+      const history = this.#historyOf(sent.text, carried)
       if (!mayForget(from) && begun > (carried?.mayBegin ?? 1) + resent)
-        return [`${from.end.name} has sent "${one.text}" with QoS 2 as ${begun} messages${history}`]
+        return [`${from.end.name} has sent "${sent.text}" with QoS 2 as ${begun} messages${history}`]
       const most = mayForget(to) ? Number.POSITIVE_INFINITY : mayForget(from) ? begun : 1 + resent
-      return count > most ? [`"${one.text}" with QoS 2 came ${count} times, and was sent as ${begun} messages${history}`] : []
+      return count > most ? [`"${sent.text}" with QoS 2 came ${count} times, and was sent as ${begun} messages${history}`] : []
     })
   }
 
@@ -303,8 +315,9 @@ export class BridgedSite {
         problems.push(...sentBackwards([...messages.values()]).map((found) => `${from.end.name} sent ${this.#inWords(found)}`))
       if (to.mayForget) continue
       const delivered = [...new Set(this.ledger.received(`${way}-receiver`))].flatMap((text) => {
-        const carried = messages.get(text)
-        return carried === undefined ? [] : [{ carried, seen: this.#seenAt.get(text)! }]
+        const [carried, seen] = [messages.get(text), this.#seenAt.get(text)]
+        // A copy of a message from before the last round is none of this one.
+        return carried === undefined || seen === undefined ? [] : [{ carried, seen }]
       })
       for (const found of deliveredBackwards(delivered))
         problems.push(`${to.end.name} delivered, unlike on the line, ${this.#inWords(found)}`)
@@ -316,6 +329,20 @@ export class BridgedSite {
     const histories = [one, before].map((carried) => `"${carried.text}"${this.#historyOf(carried.text, carried)}`)
     return `of ${line} ${histories.join('\n  behind the later one ')}`
   }
+}
+
+/** How often a message with QoS 2 has come. */
+interface Delivery {
+  readonly sent: Sent
+  count: number
+}
+
+/** Of all those with QoS 2. */
+function deliveriesOf(ledger: Ledger | undefined): Delivery[] {
+  if (ledger === undefined) return []
+  const times = new Map<string, number>()
+  for (const receiver of RECEIVERS) for (const text of ledger.received(receiver)) times.set(text, (times.get(text) ?? 0) + 1)
+  return [...ledger.sent.values()].flatMap((sent) => (sent.qos === 2 ? [{ sent, count: times.get(sent.text) ?? 0 }] : []))
 }
 
 /** Deliveries of messages with this QoS behind the first ones. */
