@@ -7,6 +7,7 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   root: new URL('..', import.meta.url).pathname,
   test: {
+    globalSetup: ['test/built.ts'],
     include: [
       'crash/process.test.ts',
       'test/store/**/*.test.ts',
