@@ -81,6 +81,8 @@ export class Inbound {
   #stream = 0
   /** A message with QoS 1 that has come again over the stream that is up is handed out once more: its answer was lost. */
   #isRepeating = false
+  /** A new message has come over the stream that is up. */
+  #isPastBacklog = false
   readonly #held: HeldLimits | undefined
   /** Messages with QoS 0 that wait, and bytes of them. */
   readonly #unsaved = { count: 0, bytes: 0 }
@@ -177,6 +179,7 @@ export class Inbound {
   message(message: Publish): PublishResponse | undefined {
     const { qos, packetId } = message
     if (qos > 0) {
+      if (!message.dup && !this.#isPastBacklog) this.#passBacklog()
       const known = this.#exchanges.get(packetId)
       if (known?.phase === 'held' && (!this.#isAgain(known, message) || this.#isOvertaken(known, message)))
         this.#lost(packetId, known)
@@ -202,6 +205,16 @@ export class Inbound {
     this.#weigh(message.weight)
     if (qos === 0) this.#holds(message.weight)
     return undefined
+  }
+
+  /**
+   * What is not answered was sent again before this new message (MQTT-4.4.0-1, MQTT-4.6.0-1). The far side does not await other answers
+   * to QoS 1, because it has numbered its messages anew: they would be kept until their packet ids come again.
+   */
+  #passBacklog(): void {
+    this.#isPastBacklog = true
+    for (const [packetId, { qos, answer, stream }] of [...this.#exchanges])
+      if (qos === 1 && answer !== undefined && stream !== this.#stream) this.#delete(packetId)
   }
 
   /**
@@ -315,7 +328,8 @@ export class Inbound {
       this.#answered(packetId, exchange, answer)
       return true
     }
-    exchange.answer = answer
+    if (isUp && exchange.qos === 1 && this.#isPastBacklog) this.#delete(packetId)
+    else exchange.answer = answer
     return false
   }
 
@@ -333,6 +347,7 @@ export class Inbound {
   resume(sessionPresent: boolean): void {
     this.#stream++
     this.#isRepeating = false
+    this.#isPastBacklog = false
     this.#forgetBehind()
     if (!sessionPresent && this.#held !== undefined) this.#lose()
     else if (!sessionPresent) this.#sessionLost()

@@ -164,6 +164,31 @@ describe('a message that comes again', () => {
     expect(texts()).toEqual(['one', 'next'])
   })
 
+  test.each([
+    ['before it', true],
+    ['after it', false],
+  ])(
+    'under another packet id, behind which nothing is repeated: its answer, which the owner gives %s, is not kept',
+    (_when, isFirst) => {
+      // A broker that is restarted numbers messages with QoS 1 anew.
+      far.publish('a', 'one', 1, 1)
+      far.sessionPresent = true
+      far.close()
+      if (isFirst) answer(PUBACK, 1)
+      near.advance(10_000)
+      far.publish('a', 'one', 1, 2)
+      if (!isFirst) answer(PUBACK, 1)
+      answer(PUBACK, 2)
+      expect(texts()).toEqual(['one', 'one'])
+      expect(far.of(PUBACK)).toEqual(['2'])
+      expect(link.inbound.unanswered).toBe(0)
+      expect(near.upstream.held.sum).toBe(0)
+      far.publish('a', 'next', 1, 1)
+      answer(PUBACK, 1)
+      expect(far.of(PUBACK)).toEqual(['2', '1'])
+    },
+  )
+
   test('after PUBREC is given to the owner, which has the receipt', () => {
     far.publish('a', 'two', 2, 2)
     answer(PUBREC, 2)
