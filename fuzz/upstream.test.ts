@@ -54,6 +54,8 @@ interface Sent {
   readonly qos: QoS
   /** As the owner sees it. */
   done: 'open' | 'done' | 'given up'
+  /** PUBREC said that it is given up, and may have arrived. */
+  isLost: boolean
 }
 
 /** The lowest packet id that is free: each is used again as soon as it may be. */
@@ -94,9 +96,11 @@ class Owner implements UpstreamLinkOwner {
     } else if (out.type === PUBACK || out.type === PUBREC || out.type === PUBCOMP) {
       const message = this.inFlight.get(out.packetId)
       if (message?.done !== 'open') this.wrong.push(`packet type ${out.type} for ${out.packetId}, which is not in flight`)
-      else if (out.type === PUBREC && out.reasonCode < 0x80) this.owed.push(response(PUBREL, out.packetId))
-      else {
-        message.done = out.reasonCode < 0x80 ? 'done' : 'given up'
+      else if (out.type === PUBREC && out.reasonCode < 0x80) {
+        if (out.reasonCode === 0x10) message.isLost = true
+        this.owed.push(response(PUBREL, out.packetId))
+      } else {
+        message.done = out.reasonCode < 0x80 && !message.isLost ? 'done' : 'given up'
         this.inFlight.delete(out.packetId)
       }
     }
@@ -254,7 +258,7 @@ function live(steps: readonly Step[], version: 4 | 5, receiveMaximum: number): v
     if (step.do === 'send') {
       const packetId = step.qos === 0 ? 0 : lowest(owner.inFlight)
       if (packetId <= 8 && (step.qos > 0 || link.state === 'open')) {
-        const sent: Sent = { n: ++n, qos: step.qos, done: 'open' }
+        const sent: Sent = { n: ++n, qos: step.qos, done: 'open', isLost: false }
         owner.sent.push(sent)
         if (packetId > 0) owner.inFlight.set(packetId, sent)
         link.send(near.now, message(n, step.qos, packetId, false))

@@ -267,7 +267,7 @@ export class Bridge implements UpstreamLinkOwner {
   #answeredThere(now: Instant, packet: PublishResponse): void {
     this.#movedAt = now
     // `UpstreamLink` has said which message it has given up, and why.
-    if (packet.reasonCode >= 0x80 && packet.type !== PacketType.PUBCOMP) this.counts.refused++
+    if (packet.reasonCode > 0) this.counts.refused++
     this.#local?.send(now, packet)
   }
 

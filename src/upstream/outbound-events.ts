@@ -13,6 +13,10 @@ export class OutboundEvents implements OutboundOwner {
     this.#host = host
   }
 
+  get recordsGivenUp(): boolean {
+    return this.#link.settings.ofSensor === undefined
+  }
+
   answer(type: PublishResponse['type'], packetId: number, reasonCode: number): void {
     this.#link.answer(responseOf(type, packetId, reasonCode))
   }

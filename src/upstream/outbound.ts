@@ -31,6 +31,9 @@ const CLOSES_WITHIN_MS = 1_000
 /** Times that it has to, after this message alone. */
 const CLOSES_MAX = 2
 
+/** Code of PUBREC for a message that is given up and may have arrived: its owner releases it like one that has. */
+const GIVEN_UP = ReasonCode.NO_MATCHING_SUBSCRIBERS
+
 /** In place of content that is not needed any more. */
 const NOTHING = Publish.of('', new Uint8Array(0))
 
@@ -51,7 +54,7 @@ export class OutgoingMessage implements Delivery {
   phase: 'waiting' | 'sent' | 'received' | 'released' = 'waiting'
   refusals = 0
   closes = 0
-  /** Its owner hears of it when the far side has released the packet id. */
+  /** Its owner is told that it is refused, when the far side has released the packet id. */
   isGivenUp = false
   /** Before it was sent: the earliest time there is. */
   sentAt: Instant = Number.NEGATIVE_INFINITY
@@ -69,6 +72,11 @@ export class OutgoingMessage implements Delivery {
 export interface OutboundOwner {
   /** For the owner of the link. */
   answer(type: PublishResponse['type'], packetId: number, reasonCode: number): void
+  /**
+   * A message with QoS 2 that is given up although the far side may have it counts as received: the owner records that before it
+   * releases the packet id. If it were refused, and that not recorded, it would be sent twice. A sensor has to hear of the refusal.
+   */
+  readonly recordsGivenUp: boolean
   /** The far side will not have it: it is given up. */
   givenUp(message: OutgoingMessage, reason: string): void
   /** PUBREL is to be written, if a stream is up; otherwise `resume` returns this packet id. */
@@ -293,18 +301,23 @@ export class Outbound {
 
   /** `isRefused`: the far side has said so. */
   #giveUp(message: OutgoingMessage, reason: string, isRefused = false): void {
-    const { givenQos, qos, sentAt } = message
+    const { givenQos, qos, sentAt, dup, packetId } = message
     this.#owner.givenUp(message, reason)
     this.#quotas = 0
     if (givenQos === 0) return
-    message.isGivenUp = true
-    if (qos === 2 && !isRefused && sentAt > Number.NEGATIVE_INFINITY) {
-      // The far side may have a receipt, and would take the next message with this packet id for this one: PUBREL goes first.
-      message.phase = 'released'
-      this.#forgetContent(message)
-      this.#unanswered++
-      this.#owner.releases(message.packetId)
-    } else this.#released(message)
+    // The far side may have a receipt, and would take the next message with this packet id for this one: PUBREL goes first. An earlier
+    // process may have sent it.
+    const hasToRelease = qos === 2 && !isRefused && (dup || sentAt > Number.NEGATIVE_INFINITY)
+    message.isGivenUp = !hasToRelease || !this.#owner.recordsGivenUp
+    if (!hasToRelease) {
+      this.#released(message)
+      return
+    }
+    this.#forgetContent(message)
+    this.#unanswered++
+    message.phase = message.isGivenUp ? 'released' : 'received'
+    if (message.isGivenUp) this.#owner.releases(packetId)
+    else this.#owner.answer(PacketType.PUBREC, packetId, GIVEN_UP)
   }
 
   /** The far side has no receipt of it. */

@@ -44,11 +44,11 @@ import type { UpstreamStream } from './upstream-stream.ts'
  * - `send` SUBSCRIBE and UNSUBSCRIBE, with packet ids of the owner's own, at any time after CONNECT. The link keeps subscriptions, and
  *   makes them again when the far side has lost the session. `poll` gives SUBACK and UNSUBACK.
  * - `send` or (without a copy) `deliver` a message with the packet id that the owner has for it; the far side gets the same id. The
- *   link keeps it until it is answered, and sends it again over the next stream. `poll` gives PUBACK, PUBREC (with the error code 0x83: the
- *   message is given up, and that was said) and PUBCOMP; the owner sends PUBREL, also after a restart of the process, when the link does not
- *   know the message any more. QoS 0 while no stream is up is dropped, with a notice: do not poll the other side while `state` is
- *   not 'open'. A message that the far side refuses because of a quota waits, and those behind it with it; what it refuses otherwise,
- *   what is too large for it, and what it closed the stream after twice is given up.
+ *   link keeps it until it is answered, and sends it again over the next stream. `poll` gives PUBACK, PUBREC and PUBCOMP; with the
+ *   error code 0x83, or with 0x10 if the far side may have it, the message is given up, and that was said. The owner sends PUBREL, also
+ *   after a restart of the process, when the link does not know the message any more. QoS 0 while no stream is up is dropped, with a
+ *   notice: do not poll the other side while `state` is not 'open'. A message that the far side refuses because of a quota waits, and
+ *   those behind it with it; what it refuses otherwise, what is too large for it, and what it closed the stream after twice is given up.
  * - 'pause', or a `state` other than 'open': send no more messages until the link is ready again. What was sent nevertheless is kept.
  * - `poll` gives a `Delivery` for each message of the far side, with its packet id, and PUBREL. Its message has no topic alias and no
  *   subscription identifiers; `send` it to the other side with another topic as a copy (`Publish.copy`). The owner answers with `send` of PUBACK,

@@ -310,6 +310,38 @@ test('the local store is full when PUBREC of the far side comes: the exchange go
   }
 })
 
+test.each(['has no room', 'is lost with its process'])(
+  'a message with QoS 2 after which the connection breaks twice is given up, and what this side would record of that %s',
+  (what) => {
+    const isFull = what === 'has no room'
+    const pair = new Pair([bridge(['# out 2'])])
+    const far = pair.far.client('f').subscribe('#')
+    const near = pair.near.client('n')
+    const write = pair.write.bind(pair)
+    let breaks = 0
+    pair.write = (site, connection, bytes) => {
+      if (site === pair.near || bytes[0]! >> 4 !== PacketType.PUBREC) write(site, connection, bytes)
+      else if (++breaks <= 2) pair.cut()
+    }
+    near.publish('a', '1', 2)
+    pair.near.store.refuse = isFull
+    pair.commits = isFull
+    for (let seconds = 0; seconds < 10 && !pair.near.codes().includes('message-dropped'); seconds++) pair.advance(1000)
+    expect(pair.near.codes()).toContain('message-dropped')
+    pair.advance(5000)
+    expect(pair.near.server.bridges!.all[0]!.counts.refused).toBeGreaterThan(0)
+    pair.commits = true
+    if (!isFull) pair.near.crash()
+    pair.near.store.refuse = false
+    pair.write = write
+    pair.advance(5000)
+    pair.near.client('m').publish('b', '2', 2)
+    expect(far.heard()).toEqual(['a=1 q2', 'b=2 q2'])
+    expect(pair.near.server.broker.sessions.byKey('mqtt:bridge:head')!.inflight?.size ?? 0).toBe(0)
+    expect(pair.far.server.broker.sessions.byKey('mqtt:site.head')!.receipts?.size ?? 0).toBe(0)
+  },
+)
+
 test('an operator disconnects the local session: it is opened again, and nothing is lost or doubled', () => {
   const pair = new Pair([bridge(['# both 2'])])
   const [far, near] = [pair.far.client('f').subscribe('#'), pair.near.client('n').subscribe('#')]

@@ -29,6 +29,8 @@ function reconnect(sessionPresent = true): void {
 }
 
 const dropped = (): string[] => near.codes().filter((line) => line.startsWith('message-dropped'))
+/** Packet ids of messages that may have arrived, and that the owner has to release. */
+const givenUp = (): number[] => owner.got.flatMap((out) => (out.type === PUBREC && out.reasonCode === 0x10 ? [out.packetId] : []))
 const limited = (): string[] => near.codes().filter((line) => line.startsWith('upstream-limited'))
 
 describe('packet ids survive the stream', () => {
@@ -202,6 +204,19 @@ describe('what the far side does not take', () => {
     expect(link).toMatchObject({ inFlight: 0, status: { givenUp: 2 } })
   })
 
+  test('a message that is too large now and that an earlier process may have sent is released: the far side may have a receipt', () => {
+    far.connack = { maximumPacketSize: 100 }
+    far.sessionPresent = true
+    near.connect(link)
+    const message = Publish.of('a', Buffer.from('x'.repeat(200)), 2)
+    link.deliver(near.now, { message, qos: 2, packetId: 1, retain: false, dup: true })
+    near.run()
+    expect(givenUp()).toEqual([1])
+    expect(far.of(PUBREL)).toEqual(['1'])
+    expect(owner.ids(PUBCOMP)).toEqual([1])
+    expect(link.inFlight).toBe(0)
+  })
+
   test('Maximum QoS 1: QoS 2 is sent as QoS 1, and the owner sees QoS 2', () => {
     far.connack = { maximumQoS: 1 }
     near.connect(link)
@@ -372,8 +387,22 @@ describe('a message after which the far side closes the stream', () => {
     far.script = (packet) => (packet.type === PUBLISH && packet.topic === 'bad' ? 'close' : 'usual')
     near.run()
     near.advance(600_000)
-    expect(owner.ids(PUBCOMP)).toEqual([1, 2, 4])
+    expect(givenUp()).toEqual([3])
+    expect(owner.ids(PUBCOMP)).toEqual([1, 2, 3, 4])
     expect(dropped()).toHaveLength(1)
+  })
+
+  test('is released, and then refused, where a sensor has to hear of it', () => {
+    link = near.open(owner, { ofSensor: { heldMessages: 1, heldBytes: 1000 } }, { version: 5 })
+    far.sessionPresent = true
+    far.script = (packet) => (packet.type === PUBLISH && packet.topic === 'bad' ? 'close' : 'usual')
+    near.connect(link)
+    link.send(near.now, publish('bad', 1))
+    link.send(near.now, publish('good', 2))
+    near.advance(90_000)
+    expect(far.got.filter(({ type }) => type === PUBREL)).toMatchObject([{ packetId: 1 }, { packetId: 2 }])
+    expect(owner.codes(PUBREC)).toEqual([0x83, 0])
+    expect(owner.ids(PUBCOMP)).toEqual([2])
   })
 
   test('every PUBLISH: each is given up with a line, and there is no loop', () => {
@@ -395,7 +424,8 @@ describe('a message after which the far side closes the stream', () => {
     for (let id = 1; id <= 20; id++) link.send(near.now, publish(id % 5 === 0 ? 'bad' : 'good', id))
     near.run()
     near.advance(90_000)
-    expect(owner.ids(PUBCOMP)).toHaveLength(16)
+    expect(givenUp()).toEqual([5, 10, 15, 20])
+    expect(owner.ids(PUBCOMP)).toHaveLength(20)
     expect(dropped()).toHaveLength(4)
     expect(near.codes().filter((line) => line.includes('another client'))).toEqual([])
     expect(link.status.state).toBe('up')
