@@ -7,8 +7,8 @@ import type { Session } from './session.ts'
 export interface BridgeView {
   /** Filters of the subscriptions of a session. */
   filtersOf(key: SessionKey): readonly string[]
-  /** Packet ids of QoS 2 messages that a session has received and not released. */
-  receiptsOf(key: SessionKey): readonly number[]
+  /** Packet ids of QoS 2 messages that a session has received and not released, with fingerprints of those from before a restart. */
+  receiptsOf(key: SessionKey): ReadonlyMap<number, number | undefined>
   publishSys(now: Instant, topic: string, value: string): void
 }
 
@@ -27,6 +27,9 @@ export function leftSessions(sessions: Iterable<Session>, configured: ReadonlySe
 
 export const bridgeView = (broker: Parts): BridgeView => ({
   filtersOf: (key) => Array.from(broker.sessions.byKey(key)?.subscriptions ?? [], ([filter]) => filter),
-  receiptsOf: (key) => broker.sessions.byKey(key)?.receipts?.packetIds ?? [],
+  receiptsOf(key) {
+    const { receipts } = broker.sessions.byKey(key) ?? {}
+    return new Map(receipts?.packetIds.map((packetId) => [packetId, receipts.fingerprintOf(packetId)]))
+  },
   publishSys: (now, topic, value) => broker.publishSys(now, topic, value),
 })

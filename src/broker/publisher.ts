@@ -17,7 +17,7 @@ import { type Receivers, receiversOf } from './receivers.ts'
 import { overRetainedMemory, type RetainedFull, retainedFull } from './retained-room.ts'
 import { Queued, type Session } from './session.ts'
 import type { Room } from './share-group.ts'
-import { storedMessage } from './stored.ts'
+import { storedMessage, storedReceipt } from './stored.ts'
 import type { Target } from './targets.ts'
 import type { Looked } from './topic-tree.ts'
 
@@ -337,7 +337,7 @@ export class Publisher {
       message: storedMessage(clock, message),
       deliveries,
       ...(message.retain && { retains: true }),
-      ...(kept && { receipt: { key: from.key, packetId: receipt } }),
+      ...(kept && { receipt: storedReceipt(from, receipt, message) }),
       ...(isNoted && { willOf: from.key }),
     })
   }

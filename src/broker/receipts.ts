@@ -1,4 +1,4 @@
-import type { Lsn } from '../store/store.ts'
+import type { Lsn, StoredReceipt } from '../store/store.ts'
 
 /**
  * The QoS 2 packet ids of a client whose messages were accepted and not yet released by PUBREL, with the Lsn of each receipt
@@ -9,6 +9,8 @@ export class Receipts {
   #open = new Map<number, Lsn>()
   /** Ids of earlier connections: they count against our Receive Maximum when they are sent again [5.0 section 4.9]. */
   #carried = new Map<number, Lsn>()
+  /** Of messages of a bridge from before a restart. */
+  #fingerprints: Map<number, number> | undefined = undefined
 
   get size(): number {
     return this.#open.size + this.#carried.size
@@ -32,12 +34,23 @@ export class Receipts {
     return this.#carried.has(packetId)
   }
 
+  fingerprintOf(packetId: number): number | undefined {
+    return this.#fingerprints?.get(packetId)
+  }
+
   get(packetId: number): Lsn | undefined {
     return this.#open.get(packetId) ?? this.#carried.get(packetId)
   }
 
   add(packetId: number, lsn: Lsn): void {
     this.#open.set(packetId, lsn)
+  }
+
+  restore({ packetId, fingerprint }: StoredReceipt): void {
+    this.#open.set(packetId, 0)
+    if (fingerprint === undefined) return
+    this.#fingerprints ??= new Map()
+    this.#fingerprints.set(packetId, fingerprint)
   }
 
   /** The client sends the message again: from now on its id counts. */
@@ -50,6 +63,7 @@ export class Receipts {
 
   /** False if the id is not there. */
   release(packetId: number): boolean {
+    if (this.#fingerprints?.delete(packetId) === true && this.#fingerprints.size === 0) this.#fingerprints = undefined
     return this.#open.delete(packetId) || this.#carried.delete(packetId)
   }
 

@@ -108,7 +108,7 @@ export class Recovery {
         this.#context.router.unsubscribe(session, record.filter)
         break
       case 'receipt':
-        session.receive(record.packetId, 0)
+        session.restoreReceipt(record)
         break
       case 'released':
         session.unreceive(record.packetId)
@@ -184,7 +184,7 @@ export class Recovery {
     if (message.expiresAt !== undefined) this.#expiring.push(message)
     message.id = id
     for (const delivery of deliveries) this.#queue(delivery, message)
-    if (receipt !== undefined) this.#session(receipt.key).receive(receipt.packetId, 0)
+    if (receipt !== undefined) this.#session(receipt.key).restoreReceipt(receipt)
     const lastWill = willOf === undefined ? undefined : this.#sessions.byKey(willOf)
     if (lastWill !== undefined) lastWill.will = undefined
     if (retains !== true) {

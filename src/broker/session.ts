@@ -10,7 +10,7 @@ import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
 import { willBytes } from '../mqtt/wills.ts'
-import type { Lsn, SessionKey, StoredOwner, WallTime } from '../store/store.ts'
+import type { Lsn, SessionKey, StoredOwner, StoredReceipt, WallTime } from '../store/store.ts'
 import type { Identity } from './access.ts'
 import type { ClientLink } from './client-link.ts'
 import type { SessionShapes } from './filter-shapes.ts'
@@ -441,9 +441,17 @@ export class Session implements Identity, Holder {
 
   /** A QoS 2 message of the client has been accepted; `lsn` is that of its receipt. */
   receive(packetId: number, lsn: Lsn): void {
+    this.#receiptsFor(packetId).add(packetId, lsn)
+  }
+
+  restoreReceipt(receipt: StoredReceipt): void {
+    this.#receiptsFor(receipt.packetId).restore(receipt)
+  }
+
+  #receiptsFor(packetId: number): Receipts {
     this.receipts ??= new Receipts()
     if (this.receipts.get(packetId) === undefined) this.#holdings.receipts++
-    this.receipts.add(packetId, lsn)
+    return this.receipts
   }
 
   /** PUBREL has arrived: the packet id is free again. */

@@ -1,10 +1,20 @@
 import type { Instant } from '../base/machine.ts'
 import type { Author } from '../mqtt/author.ts'
+import { fingerprint } from '../mqtt/fingerprint.ts'
+import { BRIDGE_LISTENER } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
 import type { Properties } from '../mqtt/properties.ts'
 import { Publish } from '../mqtt/publish.ts'
-import { type StoredMessage, type StoredSubscription, type StoredWill, type WallClock, wallTime } from '../store/store.ts'
+import {
+  type StoredMessage,
+  type StoredReceipt,
+  type StoredSubscription,
+  type StoredWill,
+  type WallClock,
+  wallTime,
+} from '../store/store.ts'
 import type { Condition } from './conditions.ts'
+import type { Session } from './session.ts'
 import type { Subscription } from './subscription.ts'
 
 // Between what the broker works with and what the store keeps: plain data, with wall time in place of instants.
@@ -20,6 +30,10 @@ export function storedMessage(clock: WallClock, message: Publish): StoredMessage
     ...(message.source !== undefined && { source: message.source }),
     ...(message.expiresAt !== undefined && { expiresAt: wallTime(clock, message.expiresAt) }),
   }
+}
+
+export function storedReceipt({ key, listener }: Session, packetId: number, { topic, payload }: Publish): StoredReceipt {
+  return { key, packetId, ...(listener === BRIDGE_LISTENER && { fingerprint: fingerprint(topic, payload) }) }
 }
 
 /** Its time of expiry is by the store's time line, until `restoreExpiry`. */

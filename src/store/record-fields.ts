@@ -1,6 +1,6 @@
 import { assert } from '../base/assert.ts'
 import { type ByteReader, type ByteWriter, decodeUtf8, utf8Error, utf8Length } from '../base/bytes.ts'
-import type { StoredSubscription } from './store.ts'
+import type { StoredReceipt, StoredSubscription } from './store.ts'
 
 // The fields that stored records consist of; see records.ts for how long a layout has to be kept.
 
@@ -229,3 +229,35 @@ export function readSubscription(r: ByteReader): StoredSubscription {
     ...((flags & HAS_CONDITION) !== 0 && { condition: readText(r, 'condition') }),
   }
 }
+
+export function writePacket(w: ByteWriter, key: string, packetId: number): void {
+  writeText(w, key)
+  w.u16(packetId)
+}
+
+/** All records of a row have the same session key, or client id. */
+let lastKey = ''
+let lastClientId = ''
+
+export function readClientId(r: ByteReader): string {
+  lastClientId = readText(r, 'client id', lastClientId)
+  return lastClientId
+}
+
+export function readKey(r: ByteReader): string {
+  lastKey = readText(r, 'session key', lastKey)
+  return lastKey
+}
+
+export const readPacketId = (r: ByteReader): number => r.u16('packet id')
+
+export function writeReceipt(w: ByteWriter, { key, packetId, fingerprint }: StoredReceipt): void {
+  writePacket(w, key, packetId)
+  if (fingerprint !== undefined) w.u32(fingerprint)
+}
+
+export const readReceipt = (r: ByteReader, isPrinted: boolean): StoredReceipt => ({
+  key: readKey(r),
+  packetId: readPacketId(r),
+  ...(isPrinted && { fingerprint: r.u32('fingerprint') }),
+})

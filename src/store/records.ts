@@ -3,10 +3,14 @@ import {
   qosOf,
   readBoolean,
   readBytes,
+  readClientId,
   readFlags,
   readInteger,
+  readKey,
   readList,
   readNumber,
+  readPacketId,
+  readReceipt,
   readSubscription,
   readText,
   readValue,
@@ -14,6 +18,8 @@ import {
   writeBytes,
   writeInteger,
   writeNumber,
+  writePacket,
+  writeReceipt,
   writeSubscription,
   writeText,
   writeValue,
@@ -40,6 +46,8 @@ const TAG = {
   received: 12,
   delivery: 13,
   receipt: 14,
+  /** A `receipt` with a fingerprint. */
+  receiptPrinted: 15,
   snClient: 32,
   snTopic: 33,
 
@@ -101,7 +109,7 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
       writeMessage(w, record.message)
       writeInteger(w, record.deliveries.length)
       for (const delivery of record.deliveries) writeDelivery(w, delivery)
-      if (record.receipt !== undefined) writePacket(w, record.receipt.key, record.receipt.packetId)
+      if (record.receipt !== undefined) writeReceipt(w, record.receipt)
       if (record.willOf !== undefined) writeText(w, record.willOf)
       break
     case 'sent':
@@ -129,8 +137,8 @@ export function writeRecord(w: ByteWriter, record: StoreRecord): void {
       writeDelivery(w, record.delivery)
       break
     case 'receipt':
-      w.u8(TAG.receipt)
-      writePacket(w, record.key, record.packetId)
+      w.u8(record.fingerprint === undefined ? TAG.receipt : TAG.receiptPrinted)
+      writeReceipt(w, record)
       break
     case 'sn-client':
       w.u8(TAG.snClient)
@@ -233,7 +241,9 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
     case TAG.delivery:
       return { type: 'delivery', id: readInteger(r, 'message id'), delivery: readDelivery(r) }
     case TAG.receipt:
-      return { type: 'receipt', key: readKey(r), packetId: readPacketId(r) }
+      return { type: 'receipt', ...readReceipt(r, false) }
+    case TAG.receiptPrinted:
+      return { type: 'receipt', ...readReceipt(r, true) }
     case TAG.done:
       return { type: 'done', key: readKey(r), id: readInteger(r, 'message id') }
     case TAG.released:
@@ -287,15 +297,19 @@ function readTagged(r: ByteReader, tag: number): StoreRecord | undefined {
 const RETAINS = 0x01
 const HAS_RECEIPT = 0x02
 const WAS_WILL = 0x04
+const HAS_FINGERPRINT = 0x08
 
 const messageFlags = ({ retains, receipt, willOf }: Extract<BrokerRecord, { type: 'message' }>): number =>
-  (retains === true ? RETAINS : 0) | (receipt === undefined ? 0 : HAS_RECEIPT) | (willOf === undefined ? 0 : WAS_WILL)
+  (retains === true ? RETAINS : 0) |
+  (receipt === undefined ? 0 : HAS_RECEIPT) |
+  (receipt?.fingerprint === undefined ? 0 : HAS_FINGERPRINT) |
+  (willOf === undefined ? 0 : WAS_WILL)
 
 type Accepted = Extract<BrokerRecord, { type: 'message' }>
 
 function readAccepted(r: ByteReader): Accepted {
   const id = readInteger(r, 'message id')
-  const flags = readFlags(r, 'record flags', RETAINS | HAS_RECEIPT | WAS_WILL)
+  const flags = readFlags(r, 'record flags', RETAINS | HAS_RECEIPT | WAS_WILL | HAS_FINGERPRINT)
   const record: { -readonly [K in keyof Accepted]: Accepted[K] } = {
     type: 'message',
     id,
@@ -303,7 +317,7 @@ function readAccepted(r: ByteReader): Accepted {
     deliveries: readList(r, 'delivery', readDelivery),
   }
   if ((flags & RETAINS) !== 0) record.retains = true
-  if ((flags & HAS_RECEIPT) !== 0) record.receipt = { key: readKey(r), packetId: readPacketId(r) }
+  if ((flags & HAS_RECEIPT) !== 0) record.receipt = readReceipt(r, (flags & HAS_FINGERPRINT) !== 0)
   if ((flags & WAS_WILL) !== 0) record.willOf = readKey(r)
   return record
 }
@@ -462,24 +476,3 @@ function readSnClient(r: ByteReader): SnClient {
     at: readNumber(r, 'time'),
   }
 }
-
-function writePacket(w: ByteWriter, key: string, packetId: number): void {
-  writeText(w, key)
-  w.u16(packetId)
-}
-
-/** All records of a row have the same session key, or client id. */
-let lastKey = ''
-let lastClientId = ''
-
-function readClientId(r: ByteReader): string {
-  lastClientId = readText(r, 'client id', lastClientId)
-  return lastClientId
-}
-
-function readKey(r: ByteReader): string {
-  lastKey = readText(r, 'session key', lastKey)
-  return lastKey
-}
-
-const readPacketId = (r: ByteReader): number => r.u16('packet id')

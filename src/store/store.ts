@@ -87,7 +87,7 @@ export type BrokerRecord =
       readonly message: StoredMessage
       readonly deliveries: readonly StoredDelivery[]
       readonly retains?: true
-      readonly receipt?: { readonly key: SessionKey; readonly packetId: number }
+      readonly receipt?: StoredReceipt
       readonly willOf?: SessionKey
     }
   /** The message was sent to this session under this packet id. Id 0: nothing is in flight, but this was the last packet id. */
@@ -103,7 +103,15 @@ export type BrokerRecord =
    */
   | { readonly type: 'delivery'; readonly id: number; readonly delivery: StoredDelivery }
   /** Only in rows: a QoS 2 packet id of this publisher was received. */
-  | { readonly type: 'receipt'; readonly key: SessionKey; readonly packetId: number }
+  | ({ readonly type: 'receipt' } & StoredReceipt)
+
+/** A QoS 2 packet id that was received and not released. */
+export interface StoredReceipt {
+  readonly key: SessionKey
+  readonly packetId: number
+  /** Of the message of a bridge: its remote broker may have lost its session unheard, and use the packet id for another message. */
+  readonly fingerprint?: number
+}
 
 export interface StoredSubscription {
   readonly qos: 0 | 1 | 2

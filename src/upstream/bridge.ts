@@ -1,4 +1,5 @@
 import { earliest, type Instant } from '../base/machine.ts'
+import { fingerprint } from '../mqtt/fingerprint.ts'
 import { BRIDGE_LISTENER, type Delivery, type Link, type Outgoing, OutgoingType } from '../mqtt/link.ts'
 import { type Connack, PacketType, type PublishResponse, type Subscribe, type Unsubscribe } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
@@ -370,7 +371,7 @@ export class Bridge implements UpstreamLinkOwner {
     this.#isWanted = true
     this.#movedAt = now
     const isFirst = remote.status.dials === 0
-    if (isFirst && !isNew && session !== undefined) remote.restoreReceipts(this.#host.receiptsOf(session))
+    if (isFirst && !isNew && session !== undefined) this.#restoreReceipts(this.#host.receiptsOf(session))
     const [{ connect }, { will }] = [options, this.#news]
     // The remote broker would take new messages with QoS 2 for copies of earlier ones with their packet ids.
     const mayCollide = isNew && this.#topics.local.some(({ qos }) => qos === 2)
@@ -382,6 +383,13 @@ export class Bridge implements UpstreamLinkOwner {
       cleanStart: connect.cleanStart || mayCollide,
     })
     this.#hasToSubscribe ||= isFirst
+  }
+
+  #restoreReceipts(receipts: ReadonlyMap<number, number | undefined>): void {
+    this.remote.restoreReceipts(receipts.keys(), ({ packetId, topic, payload }) => {
+      const known = receipts.get(packetId)
+      return known === undefined || known === fingerprint(this.#topics.toLocal(topic) ?? '', payload)
+    })
   }
 
   /** What is published there from now on is not lost by a restart, which would begin the session once more while `Beginning` is pending. */

@@ -93,6 +93,8 @@ export class Inbound {
    * QoS, and it would not come again over the next stream.
    */
   readonly #behind = new Map<number, Publish>()
+  /** Whether a message under the packet id of a receipt from before a restart may be a copy of that message. */
+  #isCopy: (message: Publish) => boolean = () => true
 
   /** `sum`: what is held counts here too. `held`: the owner may sleep, and completes what the far side has lost. */
   constructor(sum: ByteCount, held?: HeldLimits) {
@@ -265,7 +267,7 @@ export class Inbound {
    * means the same message whatever DUP says (MQTT-4.3.3-10): Mosquitto after a crash does not know that it has sent it.
    */
   #isAgain({ message: held, topic }: Exchange, message: Publish): boolean {
-    if (held === undefined) return true
+    if (held === undefined) return this.#isCopy(message)
     const isRepeated = message.dup || message.qos === 2
     const isLike = isRepeated && topic === message.topic && held.payloadLength === message.payloadLength
     if (!isLike || !held.owned) return isLike
@@ -339,7 +341,8 @@ export class Inbound {
   }
 
   /** The receipts of QoS 2 that the owner has from before a restart of this process. */
-  restore(packetIds: Iterable<number>): void {
+  restore(packetIds: Iterable<number>, isCopy: (message: Publish) => boolean): void {
+    this.#isCopy = isCopy
     for (const packetId of packetIds) this.#set(packetId, exchangeOf('received', 2, 0))
   }
 

@@ -12,7 +12,7 @@ import {
   type PublishResponse,
   type Will,
 } from '../mqtt/packets.ts'
-import type { ProtocolVersion } from '../mqtt/publish.ts'
+import type { ProtocolVersion, Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { StreamOutput } from '../mqtt/stream-output.ts'
 import type { SessionKey } from '../store/store.ts'
@@ -56,7 +56,7 @@ import type { UpstreamStream } from './upstream-stream.ts'
  *   the receipts of QoS 2 (the local broker does). At most `window` messages are unanswered with 5.0. While `listen` is off no
  *   message is given, and the socket is not read once 1,000 wait.
  * - After a restart of the process, `restoreReceipts` before CONNECT: packet ids of QoS 2 messages that were answered with PUBREC and
- *   not released. They are released by PUBREL of the link itself if the far side has lost the session.
+ *   not released. They are released by PUBREL of the link itself if the far side has lost the session, or means another message.
  * - `decline` a `Delivery` instead of answering it, when it cannot be stored now: the stream ends, and the far side sends it again
  *   over the next one.
  * - `forget` everything before CONNECT, when the owner has lost what it knows: packet ids begin anew, and Clean Start counts.
@@ -178,8 +178,8 @@ export class UpstreamLink implements Link {
   }
 
   /** Packet ids of QoS 2 messages that the owner has answered with PUBREC, and that are not released. */
-  restoreReceipts(packetIds: Iterable<number>): void {
-    this.inbound.restore(packetIds)
+  restoreReceipts(packetIds: Iterable<number>, isCopy: (message: Publish) => boolean): void {
+    this.inbound.restore(packetIds, isCopy)
   }
 
   /** The owner cannot store this message now, and does not answer it: it comes again over another stream, with those behind it. */

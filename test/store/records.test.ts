@@ -22,7 +22,7 @@ describe('records', () => {
     ['QoS 3', '050000 03', 'QoS 3'],
     ['retain handling 3', '050000 30', 'retain handling 3'],
     ['subscription condition', '050000 80', 'condition runs beyond the end'],
-    ['message record flags', '0701 08', 'unknown record flags'],
+    ['message record flags', '0701 10', 'unknown record flags'],
     ['message flags', '0701 00 40', 'unknown message flags'],
     ['sensor state', '2000 04', 'unknown sensor state'],
     ['property kind', '0701 00 08000000 0a', 'unknown value kind 10'],
@@ -62,6 +62,8 @@ describe('records', () => {
         owner: { username: 'u', listener: 'l', verified: true },
       }),
     ).toBe('01016b7ff000000000000000' + '030175016c')
+    expect(hex({ type: 'receipt', key: 'k', packetId: 9 })).toBe('0e016b0009')
+    expect(hex({ type: 'receipt', key: 'k', packetId: 9, fingerprint: 0xdeadbeef })).toBe('0f016b0009deadbeef')
     expect(hex({ type: 'sn-topic', clientId: 'c', topicId: 0x1234, topicName: 't' })).toBe('210163b4240174')
     expect(hex({ type: 'sn-topic', clientId: 'c', topicId: 0x1234, topicName: 't', offered: 'again' })).toBe('250163b424017401')
     expect(hex({ type: 'sn-qos2', clientId: 'c', slot: 300, msgId: 5, fingerprint: 0xdeadbeef, until: 0 })).toBe(

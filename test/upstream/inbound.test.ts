@@ -275,7 +275,7 @@ describe('the far side has lost the session', () => {
 
   test('also receipts from before a restart of this process', () => {
     const second = near.open(owner, { name: 'restarted' }, { version: 5 })
-    second.restoreReceipts([5, 6])
+    second.restoreReceipts([5, 6], () => true)
     near.connect(second)
     expect(owner.ids(PUBREL)).toEqual([5, 6])
     for (const id of [5, 6]) second.send(near.now, response(PUBCOMP, id))
@@ -286,7 +286,7 @@ describe('the far side has lost the session', () => {
 
   test('receipts from before a restart, and the far side has the session', () => {
     const second = near.open(owner, { name: 'restarted' }, { version: 5 })
-    second.restoreReceipts([5])
+    second.restoreReceipts([5], () => true)
     far.sessionPresent = true
     near.connect(second)
     expect(owner.ids(PUBREL)).toEqual([])

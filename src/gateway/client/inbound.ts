@@ -1,4 +1,5 @@
 import type { Instant } from '../../base/machine.ts'
+import { fingerprint } from '../../mqtt/fingerprint.ts'
 import { PacketType, type PublishResponse, type Suback } from '../../mqtt/packets.ts'
 import type { Properties } from '../../mqtt/properties.ts'
 import type { QoS } from '../../mqtt/publish.ts'
@@ -11,7 +12,6 @@ import type { GatewayClient } from './client.ts'
 import { tellRegistered } from './client-events.ts'
 import { reportIgnored, reportTooDeep } from './client-notices.ts'
 import { Qos2Exchanges } from './qos2-exchanges.ts'
-import { fingerprint } from './qos2-ids.ts'
 
 /** SUBSCRIBEs of one client that may wait for the broker's answer. The specification allows a client only one. */
 const SUBSCRIBING_MAX = 16
