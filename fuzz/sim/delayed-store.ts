@@ -28,6 +28,8 @@ export class DelayedStore implements Store {
   refusesSent = false
   /** How often it did. */
   refusals = 0
+  /** Hears of each record for which there was no room. */
+  refused: ((record: StoreRecord) => void) | undefined = undefined
   /** Bytes that may wait to become durable, as `GroupCommit.maxBufferedBytes`. */
   maxBytes = Number.POSITIVE_INFINITY
   /** Commits do not end, as with a disk that fails. */
@@ -70,6 +72,7 @@ export class DelayedStore implements Store {
     writeRecord(writer, record)
     if (this.refuse || (this.refusesSent && record.type === 'sent') || this.#waitingBytes + writer.length > this.maxBytes) {
       this.refusals++
+      this.refused?.(record)
       return 'full'
     }
     this.#waitingBytes += writer.length
@@ -127,6 +130,7 @@ export class DelayedStore implements Store {
     const store = new DelayedStore(this.delayMs, log, rows)
     store.now = this.now
     store.maxBytes = this.maxBytes
+    store.refused = this.refused
     return store
   }
 

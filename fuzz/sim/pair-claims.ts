@@ -12,7 +12,10 @@ export interface PairMessage {
   inDoubt: boolean
   /** The session of the bridge at the near server was made to end, and what waited in it for the far one with it. */
   isStranded: boolean
-  /** The other server had no room for it, and it was sent again behind others. */
+  /**
+   * A server had no room for it, and it was sent again behind others: the other server, or its own, if the publisher lost its connection
+   * before it heard that. Messages are in the order in which they are accepted.
+   */
   late: boolean
   /**
    * The far server got it over a stream of MQTT 3 without the bridge bit, and sends it back once: there is no No Local before MQTT 5
@@ -107,6 +110,12 @@ export class PairClaims {
   /** With the subscriptions come messages that are retained by then, but no deletions. */
   #keepInDoubt(): void {
     for (const { far, writer } of KEPT_TOPICS) if (writer === 'far') this.keptLate.add(far)
+  }
+
+  /** A server has no room for a message. */
+  refused(side: Side, text: string): void {
+    const one = this.published.get(text)
+    if (one?.side === side) one.late = true
   }
 
   /** With which QoS it reaches the receivers of a side; `undefined` if it does not go there. */

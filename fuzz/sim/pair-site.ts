@@ -140,7 +140,12 @@ export class PairSite {
       schedule,
     })
     this.worlds = { near, far }
-    for (const side of SIDES) this.worlds[side].observers.push({ notice: (notice) => this.#noticed(side, notice) })
+    for (const side of SIDES) {
+      this.worlds[side].observers.push({ notice: (notice) => this.#noticed(side, notice) })
+      this.worlds[side].store.refused = (record) => {
+        if (record.type === 'message') this.claims.refused(side, textOf(record.message.payload))
+      }
+    }
     this.trunk = new Trunk(near, far)
     this.checker = new TrunkChecker(this.claims, this.worlds)
     this.trunk.observers.push(this.checker)
