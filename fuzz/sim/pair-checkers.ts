@@ -114,11 +114,19 @@ export class ServerChecker implements Observer {
     for (const { id, tcp } of this.#apps)
       if (tcp.client.state === 'connected' && sessions.get('mqtt', id) === undefined)
         this.#tell(`${id} is connected without a session`)
-    // What is retained comes with a subscription; a process that begins anew finds in the queues what was in flight: to a bridge as
-    // many as its window, to an application as many as the server allows.
-    const inFlight = Math.max(this.#setup.window, DEFAULT_LIMITS.maxInflightMessages)
-    const most = this.#setup.maxQueuedMessages + 2 * KEPT_TOPICS.length + (this.#hasCrashed ? inFlight : 0)
-    for (const { key, queueLength, queuedQos0 } of sessions)
-      if (queueLength - queuedQos0 > most) this.#tell(`${queueLength} messages wait for ${key}, and ${most} may`)
+    // What is retained comes with a subscription; a process that begins anew finds in the queues what was in flight.
+    const most = this.#setup.maxQueuedMessages + 2 * KEPT_TOPICS.length
+    for (const { key, queueLength, queuedQos0 } of sessions) {
+      const mayWait = most + (this.#hasCrashed ? this.#windowOf(key) : 0)
+      if (queueLength - queuedQos0 > mayWait) this.#tell(`${queueLength} messages wait for ${key}, and ${mayWait} may`)
+    }
+  }
+
+  /** Messages with QoS 1 and 2 that may be in flight to a client: as many as the server allows, to a bridge of MQTT 5 no more than its window. */
+  #windowOf(key: string): number {
+    const { window, version } = this.#setup
+    const isApp = this.#apps.some(({ id }) => key === `mqtt:${id}`)
+    const hasWindow = !isApp && (this.#side === 'near' || version === 5)
+    return Math.min(DEFAULT_LIMITS.maxInflightMessages, hasWindow ? window : Number.POSITIVE_INFINITY)
   }
 }

@@ -17,6 +17,8 @@ export interface PairMessage {
    * before it heard that. Messages are in the order in which they are accepted.
    */
   late: boolean
+  /** The near server does not send it to the far one any more, and has said so. */
+  isGivenUp: boolean
   /**
    * The far server got it over a stream of MQTT 3 without the bridge bit, and sends it back once: there is no No Local before MQTT 5
    * (docs/bridge.md, What is not guaranteed).
@@ -50,7 +52,7 @@ export class PairClaims {
   readonly receivers: PairReceiver[] = []
   /** What was retained on each topic, in order; '' is a deletion. */
   readonly #kept = new Map<PairTopic, Kept[]>()
-  /** Drops that were told, by side. */
+  /** Drops that were told, by side, of messages that are not known. */
   readonly dropped: Record<Side, number> = { near: 0, far: 0 }
   /** Retained topics, by their names at the far side, on which a message came late. */
   readonly keptLate = new Set<string>()
@@ -75,6 +77,7 @@ export class PairClaims {
       inDoubt: this.#isForgotten || isStranded,
       isStranded,
       late: false,
+      isGivenUp: false,
       mayEcho: false,
     }
     this.published.set(one.text, one)
@@ -118,6 +121,13 @@ export class PairClaims {
     if (one?.side === side) one.late = true
   }
 
+  /** The near server does not send a message to the far one any more, where it has this topic. */
+  giveUp(text: string, topic: string): void {
+    const one = this.published.get(text)
+    if (one === undefined) this.keptLate.add(topic)
+    else one.isGivenUp = true
+  }
+
   /** With which QoS it reaches the receivers of a side; `undefined` if it does not go there. */
   qosAt(one: PairMessage, side: Side): 0 | 1 | 2 | undefined {
     if (one.side === side) return one.qos
@@ -134,7 +144,7 @@ export class PairClaims {
           return (
             [...this.published.values()]
               .filter((one) => one.acknowledged && (this.qosAt(one, side) ?? 0) > 0 && !seen.has(one.text) && isOwed(one, side))
-              .filter((one) => !(one.isStranded && one.side !== side))
+              .filter((one) => !((one.isStranded || one.isGivenUp) && one.side !== side))
               // From the far side: what waited in a session that was made to end, ended with it.
               .filter((one) => !(one.inDoubt && side === 'near' && one.side === 'far'))
               .map(({ text, topic, qos }) => `${id} never got "${text}" on ${topic[side]} with QoS ${qos}`)

@@ -174,7 +174,8 @@ export class PairSite {
   }
 
   #noticed(side: Side, notice: Notice): void {
-    this.claims.dropped[side] += dropsTold(notice)
+    const isKnown = side === 'near' && this.checker.givesUp(notice)
+    if (!isKnown) this.claims.dropped[side] += dropsTold(notice)
   }
 
   run(ms: number): void {
@@ -229,6 +230,7 @@ export class PairSite {
     // CONNACK of 3.1 cannot say that a session is lost, so nothing can be promised.
     if (this.setup.version === 3) return
     this.claims.forget()
+    this.checker.mayBeReplaced = true
     if (unheard) this.trunk.loses = { way: 'down', type: 'CONNACK' }
     const usurper = this.worlds.far.addTcpClient({ clientId: REMOTE_ID, version: 4, cleanStart: true })
     usurper.onEvent = (event) => {

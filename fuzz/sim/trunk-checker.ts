@@ -1,3 +1,4 @@
+import type { Notice } from '../../src/base/notice.ts'
 import type { Session } from '../../src/broker/session.ts'
 import { type Packet, PacketType, type PublishResponse } from '../../src/mqtt/packets.ts'
 import type { Publish } from '../../src/mqtt/publish.ts'
@@ -26,6 +27,8 @@ interface Sent {
   received: boolean
   /** Stream over which it was written last. */
   stream: number
+  /** Its server does not send it any more, and has said so. */
+  isGivenUp: boolean
 }
 
 interface Direction {
@@ -56,8 +59,8 @@ export class TrunkChecker implements TrunkObserver {
   /** The process of the far server, and the session of the bridge there, at its last CONNACK. */
   #farServer: Server | undefined = undefined
   #farSession: Session | undefined = undefined
-  /** Messages that were released although they have no PUBREC. */
-  #givenUp = 0
+  /** Somebody may have ended the session at the far server since its last CONNACK. */
+  mayBeReplaced = false
   /** The session at the near server was ended, and the bridge has not begun a new one at the far server yet. */
   hasToBeginAnew = false
   /** The last CONNECT had Clean Start. */
@@ -84,11 +87,28 @@ export class TrunkChecker implements TrunkObserver {
     open.clear()
   }
 
+  /** A notice of the near server says which message it gives up: then it is known here. */
+  givesUp({ code, reason = '' }: Notice): boolean {
+    const [, topic, qos] = /^message on (.*) with QoS ([12]) is given up: /.exec(reason) ?? []
+    if (code !== 'message-dropped' || topic === undefined) return false
+    const { open } = this.#ways.up
+    const like = [...open].filter(
+      ([, sent]) => sent.topic === topic && sent.qos === Number(qos) && !sent.received && !sent.isGivenUp,
+    )
+    // It was the last to be sent.
+    const [last] = like.toSorted(([, a], [, b]) => b.stream - a.stream)
+    if (last === undefined) return false
+    const [packetId, sent] = last
+    sent.isGivenUp = true
+    this.#claims.giveUp(sent.text, topic)
+    // Its packet id is free.
+    if (sent.qos === 1) open.delete(packetId)
+    return true
+  }
+
   /** Exchanges that are not over. */
   pending(way: Way): string[] {
     const { open } = this.#ways[way]
-    // A message that was given up, which is told, gets no answer any more.
-    if (way === 'up' && open.size <= this.#claims.dropped.near) return []
     return Array.from(open, ([id, { text, qos }]) => `"${text}" with QoS ${qos} and packet id ${id} on its way ${way}`)
   }
 
@@ -98,6 +118,7 @@ export class TrunkChecker implements TrunkObserver {
         this.#version = packet.protocolVersion
         this.#clientId = packet.clientId
         this.#isClean = packet.cleanStart
+        this.mayBeReplaced ||= packet.cleanStart
         if (packet.protocolVersion < 5 && !packet.bridge) this.#plain.add(stream)
         this.#ways.down.window = packet.properties.receiveMaximum ?? Number.POSITIVE_INFINITY
         break
@@ -144,9 +165,12 @@ export class TrunkChecker implements TrunkObserver {
     const { server } = this.#worlds.far
     const session = server.broker.sessions.get('mqtt', this.#clientId)
     if (sessionPresent && server === this.#farServer && session !== this.#farSession) {
+      if (!this.mayBeReplaced)
+        this.#tell('the far server has another session for the bridge, and nobody has ended the one before')
       this.#claims.forget()
       this.forget()
     }
+    this.mayBeReplaced = false
     this.#farServer = server
     this.#farSession = session
   }
@@ -168,7 +192,7 @@ export class TrunkChecker implements TrunkObserver {
     const before = open.get(packetId)
     const name = `"${text}" with packet id ${packetId} going ${way}`
     if (before === undefined) {
-      open.set(packetId, { text, topic, qos, received: false, stream })
+      open.set(packetId, { text, topic, qos, received: false, stream, isGivenUp: false })
       if (open.size > window) this.#tell(`${name} is one more than the window of ${window}`)
     } else if (before.text !== text) {
       this.#tell(`${name} takes the packet id of "${before.text}", which is still in flight`)
@@ -194,10 +218,8 @@ export class TrunkChecker implements TrunkObserver {
     if (way === 'down') this.#receipts.delete(packetId)
     const sent = this.#ways[way].open.get(packetId)
     if (sent === undefined || sent.received) return
-    // The bridge has given it up, and told that. The far server may have a receipt, and would take the next message for a copy of it.
-    const isGivenUp = way === 'up' && this.#givenUp < this.#claims.dropped.near
-    if (!isGivenUp) this.#tell(`PUBREL for "${sent.text}", going ${way}, before its PUBREC`)
-    else this.#givenUp++
+    // The far server may have a receipt of what was given up, and would take the next message for a copy of it.
+    if (!sent.isGivenUp) this.#tell(`PUBREL for "${sent.text}", going ${way}, before its PUBREC`)
     sent.received = true
   }
 
