@@ -42,8 +42,8 @@ export interface HttpResponse {
 }
 
 /**
- * Why a route continues later: after everything else has had its turn, after some milliseconds in which the store may get room, once
- * a record is durable (with 503 and `late` if that takes too long), or after a reload or a change of a user, whose result is then in
+ * Why a route continues later: after everything else has had its turn, after some milliseconds in which the store may get room, or a
+ * cluster answers, once a record is durable (with 503 and `late` if that takes too long), or after a reload or a change of a user, whose result is then in
  * `result`.
  */
 export type Pause =

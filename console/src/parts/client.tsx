@@ -146,7 +146,7 @@ export function ClientActions({
             {will}It may connect again at any time.
           </p>
           <p>
-            {client.persistent === false
+            {client.persistent === false || (client.upstream !== undefined && client.clean === true)
               ? 'Its session ends with the connection.'
               : `Its session stays: ${plural(subscriptions, 'subscription')}, ${plural(waiting, 'waiting message')}.`}
           </p>

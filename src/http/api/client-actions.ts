@@ -1,10 +1,13 @@
 import type { Instant } from '../../base/machine.ts'
 import type { Session } from '../../broker/session.ts'
+import { lastRoute } from '../../gateway/admission.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import type { Server } from '../../server.ts'
 import type { SessionKey } from '../../store/store.ts'
+import type { SensorSession } from '../../upstream/sensors/sensor-session.ts'
 import { done, type HttpRequest, type HttpResponse, type HttpWork, NEXT_TURN, problem } from '../exchange.ts'
 import { type ClientEntry, sensorEntry, sessionEntry } from './client-json.ts'
+import { clusterSession } from './sensor-upstream.ts'
 
 /** Finds a client by `mqtt:` or `sn:` and its client id, or by the client id alone if only one has it. */
 export function findClient(server: Server, id: string): ClientEntry | HttpResponse {
@@ -46,11 +49,21 @@ export function disconnectClient(server: Server, client: ClientEntry, { now, use
 }
 
 /** The same; returns false if the client is not connected. */
-export function disconnect(server: Server, now: Instant, { key, session }: ClientEntry, user: string | undefined): boolean {
-  if (session === undefined || !isConnected(server, session)) return false
+export function disconnect(server: Server, now: Instant, client: ClientEntry, user: string | undefined): boolean {
+  const { key, session } = client
+  const atCluster = connectedAtCluster(server, client)
+  const isHere = session !== undefined && isConnected(server, session)
+  if (atCluster === undefined && !isHere) return false
   report(server, key, user, 'disconnected')
-  close(server, now, session)
+  atCluster?.disconnect(now)
+  if (isHere) close(server, now, session)
   return true
+}
+
+/** Of a sensor that is connected, and whose session is at a cluster. */
+function connectedAtCluster(server: Server, { protocol, clientId }: ClientEntry): SensorSession | undefined {
+  const session = protocol === 'mqtt-sn' ? clusterSession(server, clientId) : undefined
+  return session?.isAccepted === true ? session : undefined
 }
 
 function isConnected({ broker }: Server, session: Session): boolean {
@@ -62,17 +75,24 @@ function close({ broker }: Server, now: Instant, session: Session): void {
   if (link !== undefined) broker.close(now, link, ReasonCode.ADMINISTRATIVE_ACTION, true, 'an operator has disconnected it')
 }
 
+/** How often, in pauses of `ROOM_MS`, is looked whether the cluster has ended a session: five seconds in all. */
+const LOOKS_MAX = 250
 /** How often a client that comes back is disconnected before its session can be ended. */
 const TRIES_MAX = 3
 
 /**
  * Ends a session as its expiry does: its client is disconnected, a will is published even if its delay has not passed, and what was
- * queued is dropped. Answered when that is durable.
+ * queued is dropped. Answered when that is durable, and when a cluster that has the session has been told.
  */
-export function* endClient(server: Server, { key, clientId, session, protocol }: ClientEntry, request: HttpRequest): HttpWork {
+export function* endClient(server: Server, client: ClientEntry, request: HttpRequest): HttpWork {
+  const { key, clientId, session, protocol } = client
   let { now } = request
-  const { broker } = server
+  const { broker, sensors } = server
   report(server, key, request.user, 'its session is ended')
+  const isAtCluster = protocol === 'mqtt-sn' && sensors !== undefined
+  const farewell = isAtCluster ? sensors.end(now, clientId, userOf(server, clientId)) : undefined
+  // The gateway learns of it before it forgets the sensor.
+  if (isAtCluster) now = yield NEXT_TURN
   if (session !== undefined) {
     // The client, and for a sensor the gateway, learn of it before the session is gone.
     for (let left = TRIES_MAX; session.link !== undefined && left > 0; left--) {
@@ -88,8 +108,17 @@ export function* endClient(server: Server, { key, clientId, session, protocol }:
   const forgotten = protocol === 'mqtt-sn' ? forgetSensor(server, clientId) : 0
   const { lastEnd } = broker.sessions
   if (forgotten === 'full' || lastEnd === 'full') return NO_ROOM
-  yield { kind: 'durable', lsn: Math.max(forgotten, lastEnd) }
-  return done
+  now = yield { kind: 'durable', lsn: Math.max(forgotten, lastEnd) }
+  if (farewell === undefined) return done
+  const isOver = (): boolean => sensors?.farewells.get(clientId) !== farewell
+  for (let left = LOOKS_MAX; !isOver() && left > 0 && sensors?.targets.isAway(now) === false; left--) now = yield { kind: 'room' }
+  return isOver() ? done : problem(503, `its session at the cluster ends when that can be reached: ${farewell.lastError}`)
+}
+
+/** The user as whom a sensor connects to the cluster; also of one that has not connected since the start. */
+function userOf({ gateway }: Server, clientId: string): string | undefined {
+  const client = gateway.client(clientId)
+  return client && (client.username ?? gateway.options.users.userOf(clientId, lastRoute(client))?.username)
 }
 
 const NO_ROOM = problem(503, 'the store has no room to record it: it follows when there is room')

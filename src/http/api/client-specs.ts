@@ -297,7 +297,7 @@ export const END_CLIENT: RouteSpec = {
   tag: TAG,
   summary: 'Ends the session of a client',
   description:
-    'Like its expiry: a will is published even if its delay has not passed; subscriptions, queued messages and topic ids are gone. Answered when that is durable.',
+    'Like its expiry: a will is published even if its delay has not passed; subscriptions, queued messages and topic ids are gone. Answered when that is durable. A session at a cluster ends there; if the cluster cannot be told within five seconds the answer is 503, and the session ends when it can.',
   params: { id: ID },
   answers: { 204: { description: 'the session is ended' }, ...NONE },
 }

@@ -4,6 +4,7 @@ import { PacketType } from '../../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../../mqtt/properties.ts'
 import { Publish } from '../../mqtt/publish.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
+import { isBrief } from '../connect-packet.ts'
 import { GOODBYE } from '../endings.ts'
 import { freeId } from '../free-id.ts'
 import type { UpstreamLinkOwner } from '../link-owner.ts'
@@ -17,8 +18,8 @@ export interface LastDeeds {
   readonly will: Will | undefined
   /** The cluster publishes the will that it has. */
   readonly leavesWill: boolean
-  /** The session is to end. */
-  readonly endsSession: boolean
+  /** The session is to end. An operator may say so later. */
+  endsSession: boolean
 }
 
 /**
@@ -33,7 +34,6 @@ export class Farewell implements UpstreamLinkOwner {
   readonly #over: () => void
   #willId: number | undefined = undefined
   #isPublished: boolean
-  #isPurging = false
 
   /** Takes the link over. `over` is called when everything is done. */
   constructor(link: UpstreamLink, deeds: LastDeeds, upstream: Upstream, over: () => void) {
@@ -44,6 +44,16 @@ export class Farewell implements UpstreamLinkOwner {
     this.#over = over
     this.#isPublished = deeds.will === undefined
     link.owner = this
+  }
+
+  /** Why it takes long; '' if that is not known. */
+  get lastError(): string {
+    return this.#link.status.lastError
+  }
+
+  /** An operator ends the session, too. */
+  endSession(): void {
+    this.#deeds.endsSession = true
   }
 
   begin(now: Instant): void {
@@ -89,15 +99,15 @@ export class Farewell implements UpstreamLinkOwner {
       })
       return
     }
-    const { connect } = link
-    if (endsSession && connect !== undefined && !this.#isPurging) {
-      this.#isPurging = true
+    const connect = link.connect!
+    if (isBrief(connect)) this.#end(now, GOODBYE)
+    else if (endsSession) {
       // Before 5.0 a session ends with the stream of a CONNECT that begins clean.
-      link.send(now, GOODBYE)
+      if (leavesWill) link.lost(now, '')
+      else link.send(now, GOODBYE)
       link.forget()
       link.send(now, { ...connect, cleanStart: true, will: undefined, properties: NO_PROPERTIES })
-    } else if (leavesWill) this.#end(now, undefined)
-    else this.#end(now, GOODBYE)
+    } else this.#end(now, leavesWill ? undefined : GOODBYE)
   }
 
   /** The sensor is back. Returns whether its session at the cluster was still to end. */

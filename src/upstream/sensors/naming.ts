@@ -1,3 +1,7 @@
+import { type Connect, PacketType } from '../../mqtt/packets.ts'
+import { NO_PROPERTIES } from '../../mqtt/properties.ts'
+import type { SensorUpstreamOptions } from './options.ts'
+
 /** What the letters of a pattern stand for. */
 export interface PatternValues {
   /** `%c`: the sensor's client id. */
@@ -27,3 +31,21 @@ export const filledIn = (pattern: string, values: PatternValues): string =>
         letter === '%' ? '%' : String(values[letter as keyof PatternValues] ?? ''),
       )
     : pattern
+
+/** The CONNECT with which a sensor begins a session at the cluster that ends with its stream, and has no will. */
+export function clusterConnect(options: SensorUpstreamOptions, clientId: string, user: string | undefined): Connect {
+  const { gatewayId, username, password, keepAliveSeconds } = options
+  const values = { c: clientId, g: gatewayId, u: user }
+  return {
+    type: PacketType.CONNECT,
+    protocolVersion: 5,
+    bridge: false,
+    clientId: filledIn(options.clientId, values),
+    cleanStart: true,
+    keepAlive: keepAliveSeconds,
+    will: undefined,
+    username: username === undefined ? undefined : filledIn(username, values),
+    password: password === undefined ? undefined : new TextEncoder().encode(filledIn(password, values)),
+    properties: NO_PROPERTIES,
+  }
+}

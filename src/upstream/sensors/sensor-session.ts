@@ -1,6 +1,6 @@
 import { earliest, type Instant } from '../../base/machine.ts'
 import { Timer } from '../../base/timers.ts'
-import { type Outgoing, OutgoingType } from '../../mqtt/link.ts'
+import { type Close, type Outgoing, OutgoingType } from '../../mqtt/link.ts'
 import { type Connack, type Connect, type Packet, PacketType, type SubscriptionRequest, type Will } from '../../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../../mqtt/properties.ts'
 import type { ProtocolVersion, Publish } from '../../mqtt/publish.ts'
@@ -12,9 +12,9 @@ import type { UpstreamLinkOwner } from '../link-owner.ts'
 import type { UpstreamLink } from '../upstream-link.ts'
 import { connack } from './connack.ts'
 import { EarlyMessages } from './early-messages.ts'
-import { Farewell, type LastDeeds } from './farewell.ts'
+import type { LastDeeds } from './farewell.ts'
 import { Handed } from './handed.ts'
-import { filledIn } from './naming.ts'
+import { clusterConnect } from './naming.ts'
 import type { SensorLink } from './sensor-link.ts'
 import { SensorSubscriptions } from './sensor-subscriptions.ts'
 import type { SessionHost } from './session-host.ts'
@@ -26,6 +26,13 @@ const WINDOW_SUSPECTED = 10
 const PARK_AFTER_MS = 1_000
 /** A stream that was lost sooner than this, in milliseconds, may be in the hands of another gateway. */
 const LASTING_MS = 10_000
+
+const BY_OPERATOR: Close = {
+  type: OutgoingType.CLOSE,
+  reasonCode: ReasonCode.ADMINISTRATIVE_ACTION,
+  disconnect: true,
+  reason: 'an operator has disconnected it',
+}
 
 /** The session of one sensor at the cluster, as long as the gateway knows the sensor. */
 export class SensorSession implements UpstreamLinkOwner {
@@ -203,23 +210,15 @@ export class SensorSession implements UpstreamLinkOwner {
   }
 
   #open(now: Instant, link: SensorLink, packet: Connect): void {
-    const { options, upstream, settings, targets } = this.#host
-    const values = { c: this.clientId, g: options.gatewayId, u: this.#username }
-    const { username, password } = options
+    const { options, upstream, settings, targets, lasting } = this.#host
     const { isRestored = false, isShared = false } = link.info
     this.upstream = upstream.open(now, settings, targets, this)
     this.upstream.listen(now, this.#listening)
     if (this.filters.takeUnsure()) this.upstream.asked = 1
     if (options.sleepers === 'park' && isRestored && !this.#listening) this.upstream.parked = true
-    this.upstream.send(now, {
-      ...packet,
-      clientId: filledIn(options.clientId, values),
-      cleanStart: this.#begins,
-      keepAlive: options.keepAliveSeconds,
-      username: username === undefined ? undefined : filledIn(username, values),
-      password: password === undefined ? undefined : new TextEncoder().encode(filledIn(password, values)),
-      properties: isShared ? NO_PROPERTIES : this.#host.lasting,
-    })
+    const connect = clusterConnect(options, this.clientId, this.#username)
+    const properties = isShared ? NO_PROPERTIES : lasting
+    this.upstream.send(now, { ...connect, cleanStart: this.#begins, will: packet.will, properties })
     if (isShared) this.#early = new EarlyMessages(options, this.upstream, upstream)
     this.isAccepted = isRestored || isShared
     if (this.isAccepted) link.answer(connack(0, isRestored))
@@ -310,9 +309,20 @@ export class SensorSession implements UpstreamLinkOwner {
 
   /** The sensor is lost: its will is published, here or by the cluster. */
   lost(now: Instant, _reason: string): void {
+    this.#lose(now, this.#isClean)
+  }
+
+  #lose(now: Instant, endsSession: boolean): void {
     const will = this.#will
     const isTheirs = this.willFor(will, this.upstream?.status.version as ProtocolVersion) !== undefined
-    this.#part(now, { will: isTheirs ? undefined : will, leavesWill: isTheirs, endsSession: this.#isClean })
+    this.#part(now, { will: isTheirs ? undefined : will, leavesWill: isTheirs, endsSession })
+  }
+
+  /** An operator disconnects the sensor, which is told. Its will is published as when it is lost. */
+  disconnect(now: Instant, endsSession = this.#isClean): void {
+    const { link } = this
+    this.#lose(now, endsSession)
+    link?.answer(BY_OPERATOR)
   }
 
   // --- From the cluster
@@ -390,16 +400,13 @@ export class SensorSession implements UpstreamLinkOwner {
   }
 
   #part(now: Instant, deeds: LastDeeds): void {
-    const { farewells, upstream } = this.#host
     const left = this.upstream
     this.upstream = undefined
     this.#detach()
     this.#reset()
     if (left === undefined) return
     this.filters.areUnsure = left.isUnsure || !left.isUp
-    const farewell = new Farewell(left, deeds, upstream, () => farewells.delete(this.clientId))
-    farewells.set(this.clientId, farewell)
-    farewell.begin(now)
+    this.#host.partWith(now, this.clientId, left, deeds)
   }
 
   /** Ends the link; its session stays. */

@@ -11,7 +11,9 @@ import { NEVER } from '../connect-packet.ts'
 import type { UpstreamLinkSettings } from '../link-owner.ts'
 import { Targets } from '../targets.ts'
 import type { Upstream } from '../upstream.ts'
-import type { Farewell } from './farewell.ts'
+import type { UpstreamLink } from '../upstream-link.ts'
+import { Farewell, type LastDeeds } from './farewell.ts'
+import { clusterConnect } from './naming.ts'
 import type { SensorUpstreamOptions } from './options.ts'
 import { SensorLink, type SensorLinkHost } from './sensor-link.ts'
 import { SensorSession } from './sensor-session.ts'
@@ -90,6 +92,30 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
     if (session.link !== undefined || session.filters.size > 0) return false
     this.sessions.delete(session.clientId)
     return true
+  }
+
+  /**
+   * An operator ends the session of a sensor at the cluster, wherever the sensor is. Returns what is still to do for that;
+   * undefined if nothing is. The gateway forgets the sensor afterwards.
+   */
+  end(now: Instant, clientId: string, username: string | undefined): Farewell | undefined {
+    const session = this.sessions.get(clientId)
+    const farewell = this.farewells.get(clientId)
+    if (session?.upstream !== undefined) session.disconnect(now, true)
+    else if (farewell !== undefined) farewell.endSession()
+    else {
+      const owner = { linkName: `sn:${clientId}`, upstreamReady: () => {} }
+      const link = this.upstream.open(now, this.settings, this.targets, owner)
+      link.send(now, clusterConnect(this.options, clientId, username))
+      this.partWith(now, clientId, link, { will: undefined, leavesWill: false, endsSession: true })
+    }
+    return this.farewells.get(clientId)
+  }
+
+  partWith(now: Instant, clientId: string, link: UpstreamLink, deeds: LastDeeds): void {
+    const farewell = new Farewell(link, deeds, this.upstream, () => this.farewells.delete(clientId))
+    this.farewells.set(clientId, farewell)
+    farewell.begin(now)
   }
 
   nextReadyLink(): LinkId | undefined {

@@ -7,7 +7,8 @@ import type { Store } from '../../store/store.ts'
 import type { UpstreamLinkSettings } from '../link-owner.ts'
 import type { Targets } from '../targets.ts'
 import type { Upstream } from '../upstream.ts'
-import type { Farewell } from './farewell.ts'
+import type { UpstreamLink } from '../upstream-link.ts'
+import type { Farewell, LastDeeds } from './farewell.ts'
 import type { SensorUpstreamOptions } from './options.ts'
 import type { SensorLink } from './sensor-link.ts'
 import type { SensorSession } from './sensor-session.ts'
@@ -29,6 +30,8 @@ export interface SessionHost {
   /** Bytes of memory that one more session takes. */
   readonly sessionBytes: number
   markReady(link: SensorLink): void
+  /** Passes the link of a sensor that is gone to a `Farewell`. */
+  partWith(now: Instant, clientId: string, link: UpstreamLink, deeds: LastDeeds): void
   /** The cluster has lost the session of a sensor. */
   sessionLost(now: Instant): void
 }
