@@ -11,12 +11,12 @@ export function* clusterTotals(
   const totals = new ClusterTotals()
   let now = asked
   let left = ENTRIES_PER_TURN
-  for (const { upstream } of sessions.values()) {
+  for (const session of sessions.values()) {
     if (left-- === 0) {
       now = yield NEXT_TURN
       left = ENTRIES_PER_TURN - 1
     }
-    if (upstream !== undefined) totals.add(upstream)
+    totals.add(session)
   }
   return { now, totals }
 }

@@ -41,9 +41,11 @@ function* totalFamilies({ sessions, heldMessages, heldBytes, unanswered }: Clust
     'Sessions of sensors at the cluster, by the state of their connection.',
     Object.entries({ ...sessions, ending }).map(([state, count]) => [{ state }, count]),
   )
-  yield gauge('roost_upstream_held_messages', 'Messages of the cluster that sensors have not fetched, or not acknowledged.', [
-    [{}, heldMessages],
-  ])
+  yield gauge(
+    'roost_upstream_held_messages',
+    'Messages of the cluster that sensors have not fetched, or not acknowledged, and those with QoS -1 that wait for the cluster.',
+    [[{}, heldMessages]],
+  )
   yield gauge('roost_upstream_held_bytes', 'Bytes of these messages.', [[{}, heldBytes]])
   yield gauge('roost_upstream_unanswered_messages', 'Messages of sensors that the cluster has not acknowledged.', [
     [{}, unanswered],

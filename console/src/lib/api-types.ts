@@ -609,7 +609,7 @@ export interface Operations {
       /** sessions of sensors that are gone, whose will or end the cluster has still to be told */
       readonly ending: number
       readonly held: {
-        /** messages of the cluster that sensors have not fetched, or not acknowledged */
+        /** messages of the cluster that sensors have not fetched, or not acknowledged, and those with QoS -1 that wait for the cluster */
         readonly messages: number
         /** bytes of these messages */
         readonly bytes: number

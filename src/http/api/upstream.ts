@@ -50,7 +50,9 @@ const SPEC: RouteSpec = {
         }),
         ending: whole('sessions of sensors that are gone, whose will or end the cluster has still to be told'),
         held: object({
-          messages: whole('messages of the cluster that sensors have not fetched, or not acknowledged'),
+          messages: whole(
+            'messages of the cluster that sensors have not fetched, or not acknowledged, and those with QoS -1 that wait for the cluster',
+          ),
           bytes: whole('bytes of these messages'),
         }),
         unanswered: whole('messages of sensors with QoS 1 and 2 that the cluster has not acknowledged'),

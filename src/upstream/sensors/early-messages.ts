@@ -1,5 +1,6 @@
 import { Fifo } from '../../base/fifo.ts'
 import type { Instant } from '../../base/machine.ts'
+import type { Waiting } from '../../mqtt/link.ts'
 import type { Publish } from '../../mqtt/publish.ts'
 import type { HeldLimits } from '../inbound.ts'
 import type { LinkHost } from '../link-host.ts'
@@ -22,6 +23,10 @@ export class EarlyMessages {
     this.#limits = limits
     this.#link = link
     this.#host = host
+  }
+
+  get held(): Waiting {
+    return { messages: this.#messages.length, bytes: this.#bytes }
   }
 
   keep(message: Publish): void {

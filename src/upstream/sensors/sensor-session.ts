@@ -1,6 +1,6 @@
 import { earliest, type Instant } from '../../base/machine.ts'
 import { Timer } from '../../base/timers.ts'
-import { type Close, type Outgoing, OutgoingType } from '../../mqtt/link.ts'
+import { type Close, type Outgoing, OutgoingType, type Waiting } from '../../mqtt/link.ts'
 import { type Connack, type Connect, type Packet, PacketType, type SubscriptionRequest, type Will } from '../../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../../mqtt/properties.ts'
 import type { ProtocolVersion, Publish } from '../../mqtt/publish.ts'
@@ -27,6 +27,7 @@ const PARK_AFTER_MS = 1_000
 /** A stream that was lost sooner than this, in milliseconds, may be in the hands of another gateway. */
 const LASTING_MS = 10_000
 
+const NOTHING: Waiting = { messages: 0, bytes: 0 }
 const BY_OPERATOR: Close = {
   type: OutgoingType.CLOSE,
   reasonCode: ReasonCode.ADMINISTRATIVE_ACTION,
@@ -136,6 +137,11 @@ export class SensorSession implements UpstreamLinkOwner {
   get state(): 'open' | 'held' | 'verifying' {
     if (!this.isAccepted) return 'verifying'
     return this.#early !== undefined || this.upstream?.state === 'open' ? 'open' : 'held'
+  }
+
+  /** What waits here: messages of the cluster for the sensor, or with QoS -1 for the cluster. */
+  get held(): Waiting {
+    return this.#early?.held ?? this.upstream?.inbound.held ?? NOTHING
   }
 
   /** Messages for the sensor; one more while some may be on their way. */

@@ -184,8 +184,6 @@ const TELL_AFTER_MS = 1_000
 
 const clientIdOf = (key: SessionKey): string => key.slice('sn:'.length)
 
-const NOTHING: Waiting = { messages: 0, bytes: 0 }
-
 /** Clients of this gateway stay objects: next to a connection of its own for each, rows would save little. */
 class NoRest implements RestingLinks {
   needed: RestingLinks['needed'] = () => {}
@@ -209,6 +207,6 @@ class NoRest implements RestingLinks {
 
   waiting(session: SessionKey | RestingSession): Waiting | undefined {
     const found = typeof session === 'string' ? this.#session(session) : undefined
-    return found && (found.upstream?.inbound.held ?? NOTHING)
+    return found?.held
   }
 }

@@ -122,6 +122,21 @@ test('what is held for a sensor, what the cluster has not acknowledged, and what
   expect(ask(world)).toMatchObject({ held: { messages: 3, bytes: 3 * 'down/x?'.length }, dropped: 1 })
 })
 
+test('messages with QoS -1 that wait for the cluster are held, too', () => {
+  const { world, far } = connected({ heldMessages: 2 })
+  const publish = (text: string) => world.send('10.0.0.9:1', { ...say.publish(1, text), qos: -1, topicIdType: 'predefined' })
+  far.away.add('mqtt://far:1883')
+  world.breakAll()
+  for (const text of ['a', 'b', 'c']) publish(text)
+  expect(ask(world)).toMatchObject({ held: { messages: 2, bytes: 2 * 'predefined/one?'.length }, dropped: 1 })
+  expect(metricsOf(world)).toContain('roost_upstream_held_messages 2\n')
+  far.away.clear()
+  world.advance(60_000)
+  expect(ask(world)).toMatchObject({ held: { messages: 0, bytes: 0 } })
+  publish('d')
+  expect(ask(world)).toMatchObject({ held: { messages: 0, bytes: 0 } })
+})
+
 test('sleepers that are parked, and sensors that are gone while the cluster is away', () => {
   const { world, far } = connected({ sleepers: 'park' }, { will: true })
   world.advance(200)
