@@ -76,7 +76,7 @@ export class Bridge implements UpstreamLinkOwner {
     this.#news = new BridgeNotifications(options, host.notice)
     this.#deliveries = new Deliveries((now, packet) => {
       if (this.#local?.send(now, packet) === 'pause') this.remote.listen(now, false)
-    })
+    }, upstream.held)
   }
 
   get state(): BridgeState {

@@ -2,6 +2,14 @@ import type { Instant } from '../base/machine.ts'
 import { type Packet, PacketType, type PublishResponse } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import type { Publish } from '../mqtt/publish.ts'
+import type { ByteCount } from '../mqtt/topic-names.ts'
+import { messageBytes } from './message-bytes.ts'
+
+/** A message, and what it counts: the local session may give it other properties. */
+interface Open {
+  readonly message: Publish
+  readonly bytes: number
+}
 
 /**
  * Messages of a remote broker that were handed to the local session and are not answered yet. Their number is limited by the window
@@ -10,7 +18,7 @@ import type { Publish } from '../mqtt/publish.ts'
 export class Deliveries {
   readonly #send: (now: Instant, packet: Packet) => void
   /** QoS 1 and 2, by packet id, in the order in which they came. */
-  readonly #open = new Map<number, Publish>()
+  readonly #open = new Map<number, Open>()
   /** Packet ids whose PUBREL was handed over. */
   readonly #releasing = new Set<number>()
   /** The local session had no room for them. */
@@ -21,8 +29,12 @@ export class Deliveries {
    */
   #behind: (Publish | PublishResponse)[] = []
 
-  constructor(send: (now: Instant, packet: Packet) => void) {
+  readonly #sum: ByteCount
+
+  /** `sum`: what is held counts here too. */
+  constructor(send: (now: Instant, packet: Packet) => void, sum: ByteCount) {
     this.#send = send
+    this.#sum = sum
   }
 
   /** Nothing is under way. */
@@ -35,6 +47,7 @@ export class Deliveries {
     if (qos === 0) this.#send(now, message)
     else if (this.#behind.length > 0 || this.#isInUse(packetId)) {
       message.own()
+      this.#sum.sum += messageBytes(message)
       this.#behind.push(message)
     } else this.#hand(now, message)
   }
@@ -44,7 +57,9 @@ export class Deliveries {
   }
 
   #hand(now: Instant, message: Publish): void {
-    this.#open.set(message.packetId, message)
+    const bytes = messageBytes(message)
+    this.#sum.sum += bytes
+    this.#open.set(message.packetId, { message, bytes })
     this.#send(now, message)
   }
 
@@ -62,12 +77,17 @@ export class Deliveries {
   /** The local session has answered. */
   answered(now: Instant, { type, packetId }: PublishResponse): void {
     if (type === PacketType.PUBCOMP) this.#releasing.delete(packetId)
-    else this.#open.delete(packetId)
+    else {
+      this.#sum.sum -= this.#open.get(packetId)?.bytes ?? 0
+      this.#open.delete(packetId)
+    }
     for (let next = this.#behind[0]; next !== undefined; next = this.#behind[0]) {
       if (next.type === PacketType.PUBLISH && this.#isInUse(next.packetId)) return
       this.#behind.shift()
-      if (next.type === PacketType.PUBLISH) this.#hand(now, next)
-      else this.#release(now, next)
+      if (next.type === PacketType.PUBLISH) {
+        this.#sum.sum -= messageBytes(next)
+        this.#hand(now, next)
+      } else this.#release(now, next)
     }
   }
 
@@ -75,22 +95,22 @@ export class Deliveries {
   postpone(packetId: number): void {
     this.#postponed.push(packetId)
     // The chunk that it came in need not be kept.
-    this.#open.get(packetId)?.own()
+    this.#open.get(packetId)?.message.own()
   }
 
   retry(now: Instant): void {
     const postponed = this.#postponed
     this.#postponed = []
     for (const packetId of postponed) {
-      const message = this.#open.get(packetId)
-      if (message !== undefined) this.#send(now, message)
+      const open = this.#open.get(packetId)
+      if (open !== undefined) this.#send(now, open.message)
     }
   }
 
   /** The local session is open again: it gets everything that it has not answered. */
   again(now: Instant): void {
     this.#postponed = []
-    for (const message of this.#open.values()) {
+    for (const { message } of this.#open.values()) {
       message.dup = true
       this.#send(now, message)
     }
@@ -99,6 +119,8 @@ export class Deliveries {
 
   /** Both sessions are new. */
   forget(): void {
+    for (const { bytes } of this.#open.values()) this.#sum.sum -= bytes
+    for (const each of this.#behind) if (each.type === PacketType.PUBLISH) this.#sum.sum -= messageBytes(each)
     this.#open.clear()
     this.#releasing.clear()
     this.#postponed = []

@@ -5,6 +5,7 @@ import { type Delivery, OutgoingType, type Waiting } from '../mqtt/link.ts'
 import { PacketType, type PublishResponse } from '../mqtt/packets.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
 import type { ByteCount } from '../mqtt/topic-names.ts'
+import { messageBytes } from './message-bytes.ts'
 import { responseOf } from './outbound.ts'
 
 /** Messages, and bytes of them, that wait for the owner of the link; beyond, the socket is not read. */
@@ -35,6 +36,8 @@ interface Exchange {
   answer: PublishResponse | undefined
   /** What the owner has, or will get: the far side may mean another by the packet id. Undefined if it is from before a restart. */
   message: Publish | undefined
+  /** Bytes that the message counts here: none while it waits, and while a bridge has it, which counts it itself. */
+  bytes: number
   /** Its topic, under which the owner may not keep it. */
   readonly topic: string
   /** The far side does not know it under this packet id any more: the owner completes it, and nobody is told. */
@@ -47,6 +50,7 @@ const exchangeOf = (phase: Exchange['phase'], qos: QoS, stream: number, message?
   stream,
   answer: undefined,
   message,
+  bytes: 0,
   topic: message?.topic ?? '',
   isLost: false,
 })
@@ -153,27 +157,41 @@ export class Inbound {
     return polled
   }
 
-  /** A message does not wait any more. */
-  #taken({ qos, weight }: Publish): void {
-    this.#weigh(-weight)
-    if (qos > 0) return
+  /** A message does not wait any more: its owner has it, or it is dropped. */
+  #taken(message: Publish): void {
+    const { qos, packetId, weight } = message
+    this.#waits(message, -1)
+    if (qos > 0) {
+      const exchange = this.#held === undefined ? undefined : this.#exchanges.get(packetId)
+      if (exchange?.message === message) this.#keeps(exchange, messageBytes(message))
+      return
+    }
     this.#unsaved.count--
     this.#unsaved.bytes -= weight
   }
 
-  #weigh(bytes: number): void {
-    this.#bytes += bytes
-    this.#sum.sum += bytes
+  /** A message more or less waits. */
+  #waits(message: Publish, sign: 1 | -1): void {
+    this.#bytes += sign * message.weight
+    this.#sum.sum += sign * messageBytes(message)
+  }
+
+  #keeps(exchange: Exchange, bytes: number): void {
+    this.#sum.sum += bytes - exchange.bytes
+    exchange.bytes = bytes
   }
 
   #set(packetId: number, exchange: Exchange): void {
-    if (!this.#exchanges.has(packetId)) this.#sum.sum += COST.receipt
+    const before = this.#exchanges.get(packetId)
+    this.#sum.sum += before === undefined ? COST.receipt : -before.bytes
     this.#exchanges.set(packetId, exchange)
   }
 
   #delete(packetId: number): void {
-    if (!this.#exchanges.delete(packetId)) return
-    this.#sum.sum -= COST.receipt
+    const exchange = this.#exchanges.get(packetId)
+    if (exchange === undefined) return
+    this.#exchanges.delete(packetId)
+    this.#sum.sum -= COST.receipt + exchange.bytes
     this.#exchanges = compacted(this.#exchanges)
   }
 
@@ -204,7 +222,7 @@ export class Inbound {
     this.#waiting.push(message)
     if (this.#fresh.length === 0) this.#fresh = [message]
     else this.#fresh.push(message)
-    this.#weigh(message.weight)
+    this.#waits(message, 1)
     if (qos === 0) this.#holds(message.weight)
     return undefined
   }
@@ -242,7 +260,7 @@ export class Inbound {
     if (this.#behind.has(message.packetId)) return
     message.own()
     this.#behind.set(message.packetId, message)
-    this.#weigh(message.weight)
+    this.#waits(message, 1)
   }
 
   /** What waits for a packet id that is free by now comes to its turn, with what is behind it. */
@@ -256,7 +274,7 @@ export class Inbound {
   }
 
   #forgetBehind(): void {
-    for (const { weight } of this.#behind.values()) this.#weigh(-weight)
+    for (const message of this.#behind.values()) this.#waits(message, -1)
     this.#behind.clear()
   }
 
@@ -336,8 +354,10 @@ export class Inbound {
   }
 
   #answered(packetId: number, exchange: Exchange, { type, reasonCode }: PublishResponse): void {
-    if (type === PacketType.PUBREC && reasonCode < 0x80) exchange.phase = 'received'
-    else this.#delete(packetId)
+    if (type === PacketType.PUBREC && reasonCode < 0x80) {
+      exchange.phase = 'received'
+      if (exchange.message !== undefined) this.#keeps(exchange, messageBytes(exchange.message))
+    } else this.#delete(packetId)
   }
 
   /** The receipts of QoS 2 that the owner has from before a restart of this process. */
@@ -380,6 +400,7 @@ export class Inbound {
   #releaseLost(packetId: number, exchange: Exchange): void {
     exchange.phase = 'released'
     exchange.message = undefined
+    this.#keeps(exchange, 0)
     this.#releases.push(responseOf(PacketType.PUBREL, packetId))
   }
 
@@ -402,7 +423,7 @@ export class Inbound {
   }
 
   #clearExchanges(): void {
-    this.#sum.sum -= this.#exchanges.size * COST.receipt
+    for (const { bytes } of this.#exchanges.values()) this.#sum.sum -= COST.receipt + bytes
     this.#exchanges = new SmallMap()
   }
 
@@ -416,7 +437,7 @@ export class Inbound {
     this.#forgetBehind()
     this.#waiting.filter((each) => {
       if (each.type !== PacketType.PUBLISH || each.qos === 0) return true
-      this.#weigh(-each.weight)
+      this.#waits(each, -1)
       this.#delete(each.packetId)
       return false
     })
@@ -433,7 +454,7 @@ export class Inbound {
     this.#releases.filter(({ packetId }) => this.#exchanges.has(packetId))
     this.#waiting.filter((each) => {
       const isOwed = this.#exchanges.has(each.packetId) || (each.type === PacketType.PUBLISH && each.qos === 0)
-      if (!isOwed && each.type === PacketType.PUBLISH) this.#weigh(-each.weight)
+      if (!isOwed && each.type === PacketType.PUBLISH) this.#waits(each, -1)
       return isOwed
     })
   }
@@ -459,10 +480,10 @@ export class Inbound {
     this.#forgetBehind()
     this.#clearExchanges()
     this.#stale = undefined
+    for (const each of this.#waiting) if (each.type === PacketType.PUBLISH) this.#waits(each, -1)
     this.#waiting.clear()
     this.#releases.clear()
     this.#fresh = NONE
-    this.#weigh(-this.#bytes)
   }
 
   /**

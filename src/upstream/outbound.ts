@@ -12,6 +12,7 @@ import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { StreamOutput } from '../mqtt/stream-output.ts'
 import type { ByteCount } from '../mqtt/topic-names.ts'
+import { messageBytes } from './message-bytes.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
 /** MQTT 3.1.1 has no Receive Maximum; Mosquitto closed the stream of a publisher with some 200 messages of QoS 2 in flight. */
@@ -156,7 +157,7 @@ export class Outbound {
       if (known?.phase === 'received') this.#owner.answer(PacketType.PUBREC, packetId, 0)
       if (known !== undefined) return
       this.#keep(message)
-    }
+    } else this.#bytes.sum += messageBytes(message.message)
     this.#queue.push(message)
   }
 
@@ -196,8 +197,14 @@ export class Outbound {
       if (next.qos > 0 && (this.#unanswered >= most || stream.link.subscriptions.has(next.packetId))) return
       if (next.qos === 2 && stream.link.awaitsQos(stream)) return
       this.#queue.shift()
+      this.#left(next)
       this.#write(now, stream, output, next)
     }
+  }
+
+  /** It is in the queue no more: with QoS 0 it is held nowhere else. */
+  #left({ givenQos, message }: OutgoingMessage): void {
+    if (givenQos === 0) this.#bytes.sum -= messageBytes(message)
   }
 
   #write(now: Instant, stream: UpstreamStream, output: StreamOutput, message: OutgoingMessage): void {
@@ -374,7 +381,10 @@ export class Outbound {
 
   /** The stream is gone. Returns the number of QoS 0 messages that are lost with it. */
   lost(): number {
-    return this.#queue.filter(({ givenQos }) => givenQos > 0)
+    return this.#queue.filter((message) => {
+      this.#left(message)
+      return message.givenQos > 0
+    })
   }
 
   /** The far side could not be reached: it was away, and no message is to blame. */
@@ -409,6 +419,7 @@ export class Outbound {
       this.#bytes.sum -= COST.inflight
     }
     this.#messages = new SmallMap()
+    for (const message of this.#queue) this.#left(message)
     this.#queue.clear()
     this.#unanswered = 0
     this.#oneByOne = 0

@@ -11,6 +11,8 @@ export class StreamReaders {
   readonly remembered: Remembered
   /** Of all streams between whose chunks nothing is left: empty itself when no chunk is being read. */
   framer = new Framer(0)
+  /** Bytes of packets of which a part has come. */
+  buffered = 0
   readonly #decoders = new Map<ProtocolVersion, PacketDecoder>()
 
   constructor(remembered: Remembered) {

@@ -58,6 +58,8 @@ export class UpstreamStream {
   readonly #readers: StreamReaders
   /** While something is in it. */
   #ownFramer: Framer | undefined = undefined
+  /** Bytes in it, as they count. */
+  #buffered = 0
 
   constructor(id: ConnectionId, link: UpstreamLink, known: KnownTarget, now: Instant, readers: StreamReaders) {
     this.id = id
@@ -81,14 +83,21 @@ export class UpstreamStream {
     framer.push(bytes)
   }
 
-  /** The chunk is read, to its end or to an error; then its bytes are still in the framer. */
-  read(): void {
+  /** The chunk is read, to its end or to an error; then its bytes are still in the framer. `isOver`: the stream has ended with it. */
+  read(isOver: boolean): void {
     const { framer } = this
     framer.release()
     this.decoder.release()
-    const isIdle = framer.held === 0
+    const { held } = framer
+    if (!isOver) this.#buffers(held)
+    const isIdle = held === 0
     if (this.#ownFramer === undefined) this.#ownFramer = isIdle ? undefined : this.#readers.give()
     else if (isIdle) this.#ownFramer = undefined
+  }
+
+  #buffers(bytes: number): void {
+    this.#readers.buffered += bytes - this.#buffered
+    this.#buffered = bytes
   }
 
   /** What the peer writes is of an older version. */
@@ -169,6 +178,7 @@ export class UpstreamStream {
   }
 
   forget(): void {
+    this.#buffers(0)
     this.aliases?.forget()
     this.#outgoingAliases?.forget()
   }

@@ -86,6 +86,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     const { dialsPerSecond } = { ...DEFAULT_UPSTREAM, ...options }
     this.#dials = new DialQueue(dialsPerSecond, this.#timers)
     parts.memory.count('connections', () => this.#streamBytes + this.#readers.remembered.sum)
+    parts.memory.count('receive_buffers', () => this.#readers.buffered)
     parts.memory.count('messages', () => this.held.sum)
   }
 
@@ -361,13 +362,13 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
       return
     }
     stream.reading(bytes)
-    this.#read(now, stream)
-    stream.read()
+    this.#read(now, stream, bytes.length)
+    stream.read(!this.#streams.has(stream.id))
   }
 
-  #read(now: Instant, stream: UpstreamStream): void {
+  #read(now: Instant, stream: UpstreamStream, octets: number): void {
     const { framer, link } = stream
-    const { output } = this.#parts
+    const { output, memory } = this.#parts
     while (this.#streams.has(stream.id) && framer.next()) {
       const { bytes, start, bodyStart, end } = framer
       // A far side that does not know 5.0 refuses it in its own words.
@@ -388,7 +389,8 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
       this.#malformed(now, stream, framer.error)
       return
     }
-    if (!link.inbound.isFull || stream.paused) return
+    const { isFull, waiting } = link.inbound
+    if (stream.paused || !(isFull || (waiting > 0 && !memory.hasRoom(octets)))) return
     stream.paused = true
     output.pause(stream)
   }

@@ -11,10 +11,13 @@ let sent: string[]
 
 beforeEach(() => {
   sent = []
-  deliveries = new Deliveries((_now, packet: Packet) => {
-    if (packet.type === PUBLISH) sent.push(`${Buffer.from(packet.payload)}`)
-    else if (packet.type === PUBREL) sent.push(`PUBREL ${packet.packetId}`)
-  })
+  deliveries = new Deliveries(
+    (_now, packet: Packet) => {
+      if (packet.type === PUBLISH) sent.push(`${Buffer.from(packet.payload)}`)
+      else if (packet.type === PUBREL) sent.push(`PUBREL ${packet.packetId}`)
+    },
+    { sum: 0 },
+  )
 })
 
 const deliver = (text: string, qos: QoS, packetId: number): void =>

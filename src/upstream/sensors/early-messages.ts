@@ -4,6 +4,7 @@ import type { Waiting } from '../../mqtt/link.ts'
 import type { Publish } from '../../mqtt/publish.ts'
 import type { HeldLimits } from '../inbound.ts'
 import type { LinkHost } from '../link-host.ts'
+import { messageBytes } from '../message-bytes.ts'
 import type { UpstreamLink } from '../upstream-link.ts'
 
 const REASON = 'messages with QoS -1: the cluster is away, and too many are held (max_held_messages, max_held_bytes)'
@@ -32,10 +33,10 @@ export class EarlyMessages {
   keep(message: Publish): void {
     message.own()
     this.#messages.push(message)
-    this.#weigh(message.weight)
+    this.#waits(message, 1)
     let dropped = 0
     while (this.#messages.length > this.#limits.heldMessages || this.#bytes > this.#limits.heldBytes) {
-      this.#weigh(-this.#messages.shift()!.weight)
+      this.#waits(this.#messages.shift()!, -1)
       dropped++
     }
     if (dropped > 0) this.#host.notices.dropped(this.#link, REASON, dropped)
@@ -44,18 +45,18 @@ export class EarlyMessages {
   /** The link is connected. */
   send(now: Instant): void {
     for (let message = this.#messages.shift(); message !== undefined; message = this.#messages.shift()) {
-      this.#weigh(-message.weight)
+      this.#waits(message, -1)
       this.#link.send(now, message)
     }
   }
 
   clear(): void {
-    this.#messages.clear()
-    this.#weigh(-this.#bytes)
+    for (let message = this.#messages.shift(); message !== undefined; message = this.#messages.shift()) this.#waits(message, -1)
   }
 
-  #weigh(bytes: number): void {
-    this.#bytes += bytes
-    this.#host.held.sum += bytes
+  /** A message more or less waits. */
+  #waits(message: Publish, sign: 1 | -1): void {
+    this.#bytes += sign * message.weight
+    this.#host.held.sum += sign * messageBytes(message)
   }
 }

@@ -38,7 +38,7 @@ const BY_OPERATOR: Close = {
 /** The session of one sensor at the cluster, as long as the gateway knows the sensor. */
 export class SensorSession implements UpstreamLinkOwner {
   readonly clientId: string
-  readonly filters = new SensorSubscriptions()
+  readonly filters: SensorSubscriptions
   link: SensorLink | undefined = undefined
   upstream: UpstreamLink | undefined = undefined
   /** The sensor has been told that it is connected, or believes it since before a restart. */
@@ -69,6 +69,7 @@ export class SensorSession implements UpstreamLinkOwner {
   constructor(clientId: string, host: SessionHost) {
     this.clientId = clientId
     this.#host = host
+    this.filters = new SensorSubscriptions(host)
   }
 
   get key(): SessionKey {
@@ -349,7 +350,7 @@ export class SensorSession implements UpstreamLinkOwner {
         return undefined
       case PacketType.SUBACK:
       case PacketType.UNSUBACK: {
-        const lsn = this.filters.answered(this.#host.store, this.clientId, out)
+        const lsn = this.filters.answered(this.clientId, out)
         if (lsn !== 'full') this.link?.answer(out, lsn)
         else if (out.type === PacketType.SUBACK) return { ...out, reasonCodes: [ReasonCode.QUOTA_EXCEEDED] }
         return undefined

@@ -1,3 +1,4 @@
+import { COST, stringBytes } from '../../base/memory-costs.ts'
 import { SmallMap } from '../../base/small-map.ts'
 import {
   PacketType,
@@ -9,7 +10,8 @@ import {
 } from '../../mqtt/packets.ts'
 import type { QoS } from '../../mqtt/publish.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
-import type { Lsn, Store } from '../../store/store.ts'
+import type { Lsn } from '../../store/store.ts'
+import type { SessionHost } from './session-host.ts'
 
 /** A request that the cluster has not answered. */
 interface Asked {
@@ -26,9 +28,14 @@ interface Asked {
 export class SensorSubscriptions {
   /** The cluster may have lost them, and the CONNACK that says so has not come, or has not led to anything. */
   areUnsure = false
+  readonly #host: SessionHost
   #filters: SmallMap<string, QoS> | undefined = undefined
   /** In the order in which they were made. */
   #asked: Asked[] | undefined = undefined
+
+  constructor(host: SessionHost) {
+    this.#host = host
+  }
 
   get size(): number {
     return this.#filters?.size ?? 0
@@ -58,6 +65,8 @@ export class SensorSubscriptions {
   }
 
   #set(filter: string, qos: QoS | undefined): void {
+    const { filterBytes } = this.#host
+    const before = this.size
     if (qos !== undefined) {
       this.#filters ??= new SmallMap()
       this.#filters.set(filter, qos)
@@ -65,6 +74,7 @@ export class SensorSubscriptions {
       this.#filters?.delete(filter)
       if (this.#filters?.size === 0) this.#filters = undefined
     }
+    filterBytes.sum += (this.size - before) * bytesOf(filter)
   }
 
   /** The gateway's packets have one filter each. */
@@ -76,10 +86,10 @@ export class SensorSubscriptions {
   }
 
   /**
-   * The cluster has answered. Returns the record with which that is durable, or 'full'; then the sensor must not be told, and asks
-   * again.
+   * The cluster has answered. Returns the record with which that is durable, or 'full', also where there is no memory; then the
+   * sensor must not be told, and asks again.
    */
-  answered(store: Store, clientId: string, { type, packetId, reasonCodes }: Suback | Unsuback): Lsn | 'full' {
+  answered(clientId: string, { type, packetId, reasonCodes }: Suback | Unsuback): Lsn | 'full' {
     const isSubscribe = type === PacketType.SUBACK
     const at = this.#asked?.findIndex((each) => each.packetId === packetId && (each.qos !== undefined) === isSubscribe) ?? -1
     if (at < 0) return 0
@@ -87,6 +97,12 @@ export class SensorSubscriptions {
     if (this.#asked!.length === 0) this.#asked = undefined
     const known = this.#filters?.get(filter)
     if (known === qos || (isSubscribe && (reasonCodes[0] ?? ReasonCode.UNSPECIFIED_ERROR) >= 0x80)) return 0
+    const { store, memory, notice } = this.#host
+    const over = known === undefined ? memory.refusal(undefined, bytesOf(filter)) : undefined
+    if (over !== undefined) {
+      notice({ code: 'limit-reached', level: 'warn', client: `sn:${clientId}`, ...over })
+      return 'full'
+    }
     const lsn = store.append(
       qos === undefined ? { type: 'sn-subscription-end', clientId, filter } : { type: 'sn-subscription', clientId, filter, qos },
     )
@@ -100,7 +116,10 @@ export class SensorSubscriptions {
   }
 
   clear(): void {
+    for (const [filter] of this.#filters ?? []) this.#host.filterBytes.sum -= bytesOf(filter)
     this.#filters = undefined
     this.#asked = undefined
   }
 }
+
+const bytesOf = (filter: string): number => COST.subscription + stringBytes(filter)

@@ -6,6 +6,7 @@ import type { NoticeSink } from '../../base/notice.ts'
 import { Timers } from '../../base/timers.ts'
 import type { Link, LinkId, LinkInfo, RestingLinks, RestingSession, SensorUplink, Waiting } from '../../mqtt/link.ts'
 import type { Properties } from '../../mqtt/properties.ts'
+import type { ByteCount } from '../../mqtt/topic-names.ts'
 import type { GatewayRecord, Lsn, SessionKey, Store } from '../../store/store.ts'
 import { NEVER } from '../connect-packet.ts'
 import type { UpstreamLinkSettings } from '../link-owner.ts'
@@ -41,6 +42,7 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
   readonly memory: Memory
   readonly notice: NoticeSink
   readonly sessionBytes: number
+  readonly filterBytes: ByteCount = { sum: 0 }
   readonly lasting: Properties
   /** Publishing and subscribing cost nothing here. */
   readonly work = 0
@@ -57,7 +59,8 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
     this.store = store
     this.memory = memory
     this.notice = notice
-    memory.count('sessions', () => this.sessions.size * COST.sensorSession)
+    memory.count('sessions', () => (this.sessions.size + this.farewells.size) * COST.sensorSession)
+    memory.count('subscriptions', () => this.filterBytes.sum)
     const isSecure = options.targets.addresses.some(({ tls }) => tls !== undefined)
     this.sessionBytes = COST.sensorSession + COST.dialled + (isSecure ? COST.tls : 0)
     this.lasting = { sessionExpiryInterval: Math.min(options.sessionExpirySeconds, NEVER) }
@@ -79,7 +82,7 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
   apply(record: GatewayRecord): void {
     if (record.type === 'sn-subscription') this.sessionOf(record.clientId).filters.restore(record.filter, record.qos)
     else if (record.type === 'sn-subscription-end') this.sessionOf(record.clientId).filters.restore(record.filter, undefined)
-    else if (record.type === 'sn-end') this.sessions.delete(record.clientId)
+    else if (record.type === 'sn-end') this.forgotten(record.clientId)
   }
 
   open(_now: Instant, info: LinkInfo): Link {
@@ -90,7 +93,7 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
     const session = this.sessions.get(clientIdOf(key))
     if (session === undefined) return true
     if (session.link !== undefined || session.filters.size > 0) return false
-    this.sessions.delete(session.clientId)
+    this.forgotten(session.clientId)
     return true
   }
 
@@ -127,6 +130,7 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
 
   /** The gateway has forgotten the sensor. */
   forgotten(clientId: string): void {
+    this.sessions.get(clientId)?.filters.clear()
     this.sessions.delete(clientId)
   }
 

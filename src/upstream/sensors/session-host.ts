@@ -3,6 +3,7 @@ import type { Memory } from '../../base/memory.ts'
 import type { NoticeSink } from '../../base/notice.ts'
 import type { Timers } from '../../base/timers.ts'
 import type { Properties } from '../../mqtt/properties.ts'
+import type { ByteCount } from '../../mqtt/topic-names.ts'
 import type { Store } from '../../store/store.ts'
 import type { UpstreamLinkSettings } from '../link-owner.ts'
 import type { Targets } from '../targets.ts'
@@ -27,6 +28,8 @@ export interface SessionHost {
   readonly farewells: Map<string, Farewell>
   /** Properties of CONNECT for sessions that last beyond their streams. */
   readonly lasting: Properties
+  /** Bytes of memory of topic filters. */
+  readonly filterBytes: ByteCount
   /** Bytes of memory that one more session takes. */
   readonly sessionBytes: number
   markReady(link: SensorLink): void
