@@ -6,6 +6,7 @@ import { PacketType } from '../mqtt/packets.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { beyondLimit, ReasonCode } from '../mqtt/reason-codes.ts'
 import { exceedsBytes, topicNameError } from '../mqtt/topics.ts'
+import type { Lsn } from '../store/store.ts'
 import { mayBeBridge } from './access.ts'
 import type { Asked, AskedMessages } from './asked-messages.ts'
 import type { Refusal } from './authentication.ts'
@@ -136,12 +137,19 @@ export class Intake {
 
   #accept(now: Instant, link: ClientLink, session: Session, message: Publish): void {
     const { packetId, qos } = message
-    const lsn = this.#publisher.accept(now, session, message, qos === 2 && !session.ended ? packetId : 0)
-    if (lsn === 'full') {
+    const isForgotten = qos === 1 && session.receipts?.isCarried(packetId) === true
+    const forgotten = isForgotten ? this.#forgotten(session, packetId) : 0
+    if (forgotten === 'full') {
+      this.#storeFull(now, link, qos, packetId)
+      return
+    }
+    const accepted = this.#publisher.accept(now, session, message, qos === 2 && !session.ended ? packetId : 0)
+    if (accepted === 'full') {
       this.#full(now, link, qos, packetId)
       return
     }
-    if (qos === 1 && session.receipts?.isCarried(packetId) === true) this.#forgotten(session, packetId)
+    // A crash after PUBACK must not bring back the receipt.
+    const lsn = Math.max(accepted, forgotten)
     if (!isHere(link)) {
       if (qos === 2 && !session.ended) session.receive(packetId, lsn)
       return
@@ -163,13 +171,15 @@ export class Intake {
 
   /**
    * The client uses a packet id for QoS 1 that it has not released since an earlier connection: it does not know that exchange any more
-   * (MQTT-2.2.1-3), as Mosquitto after a crash. The receipt would swallow its next message with QoS 2.
+   * (MQTT-2.2.1-3), as Mosquitto after a crash. The receipt would swallow its next message with QoS 2. Returns the record of that.
    */
-  #forgotten(session: Session, packetId: number): void {
+  #forgotten(session: Session, packetId: number): Lsn | 'full' {
     const { store, memory } = this.#context
-    if (session.persistent && store.append({ type: 'released', key: session.key, packetId }) === 'full') return
+    const lsn = session.persistent ? store.append({ type: 'released', key: session.key, packetId }) : 0
+    if (lsn === 'full') return lsn
     session.unreceive(packetId)
     memory.shares.shrunk(session)
+    return lsn
   }
 
   /** The client releases no packet ids, and there is no memory for more. */
@@ -207,10 +217,11 @@ export class Intake {
    */
   #full(now: Instant, link: ClientLink, qos: number, packetId: number): void {
     const { over } = this.#publisher
-    if (over !== undefined) {
-      this.#overMemory(now, link, qos, packetId, over)
-      return
-    }
+    if (over === undefined) this.#storeFull(now, link, qos, packetId)
+    else this.#overMemory(now, link, qos, packetId, over)
+  }
+
+  #storeFull(now: Instant, link: ClientLink, qos: number, packetId: number): void {
     if (qos === 0 || link.version < 5 || !isHere(link)) {
       if (qos > 0 && isHere(link)) this.#owner.storeFull(now, link, 'PUBLISH')
       else this.#owner.noticeFull(link, 'PUBLISH')

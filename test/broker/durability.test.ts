@@ -201,6 +201,78 @@ describe('a store that takes nothing more', () => {
   })
 })
 
+describe('MQTT-2.2.1-3: QoS 1 under a packet id that is unreleased since an earlier connection', () => {
+  function forgetful(qos: 0 | 1) {
+    const world = new TestBroker({}, new DelayedStore())
+    const reader = world.connect('r', PERSISTENT)
+    reader.subscribe('a', qos)
+    const first = world.connect('c', PERSISTENT)
+    first.publish('a', 'unreleased', 2, 4)
+    world.commit()
+    expect(first.poll()).toEqual(['PUBREC #4'])
+    expect(published(reader.poll())).toEqual(['unreleased'])
+    first.lost()
+    const second = world.connect('c', PERSISTENT)
+    world.commit()
+    second.poll()
+    second.publish('a', 'another', 1, 4)
+    return { world, reader, second, store: world.store as DelayedStore }
+  }
+  const published = (all: string[]): string[] => all.flatMap((each) => /^a=(\w+)/.exec(each)?.[1] ?? [])
+
+  test.each([
+    ['stored', 1],
+    ['not stored, because its receiver takes QoS 0', 0],
+  ] as const)('a restart after PUBACK swallows no later message, and doubles none: %s', (_, qos) => {
+    const { world, reader, second, store } = forgetful(qos)
+    const isStored = qos > 0
+    expect(second.poll()).toEqual([])
+    if (!isStored) expect(published(reader.poll())).toEqual(['another'])
+    world.commit()
+    expect(second.poll()).toEqual(['PUBACK #4'])
+    for (let folded = 0; folded <= store.durable; folded++) {
+      const again = TestBroker.restarted(store, 1_000, folded)
+      const back = again.connect('r', PERSISTENT)
+      const third = again.connect('c', PERSISTENT)
+      again.commit()
+      third.poll()
+      const before = published(back.poll())
+      expect(before).toEqual(isStored ? ['unreleased', 'another'] : [])
+      third.publish('a', 'new', 2, 4)
+      again.commit()
+      expect(third.poll()).toEqual(['PUBREC #4'])
+      third.publish('a', 'new', 2, 4)
+      again.commit()
+      expect(third.poll()).toEqual(['PUBREC #4'])
+      expect(published(back.poll())).toEqual(['new'])
+    }
+  })
+
+  test('it is refused while that cannot be recorded: its client sends it again', () => {
+    const world = new TestBroker({}, new DelayedStore())
+    const reader = world.connect('r')
+    reader.subscribe('a', 0)
+    const first = world.connect('c', PERSISTENT)
+    first.publish('a', 'unreleased', 2, 4)
+    first.lost()
+    const second = world.connect('c', PERSISTENT)
+    world.commit()
+    second.poll()
+    reader.poll()
+    const store = world.store as DelayedStore
+    store.refuse = true
+    second.publish('a', 'another', 1, 4)
+    expect(second.poll()).toEqual(['PUBACK #4 151'])
+    expect(reader.poll()).toEqual([])
+    store.refuse = false
+    second.publish('a', 'another', 1, 4)
+    second.publish('a', 'new', 2, 4)
+    world.commit()
+    expect(second.poll()).toEqual(['PUBACK #4', 'PUBREC #4'])
+    expect(published(reader.poll())).toEqual(['another', 'new'])
+  })
+})
+
 test('a QoS 2 message that its receiver refuses stays in flight while that cannot be recorded', () => {
   const { world, p, s } = gated()
   p.publish('a', 'x', 2, 5)
