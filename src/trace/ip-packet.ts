@@ -74,8 +74,11 @@ const LOOPBACK_6 = endpointOf('[::1]:0').ip
 const SOMEWHERE = endpointOf('192.0.2.1:0').ip
 const SOMEWHERE_6 = endpointOf('[2001:db8::1]:0').ip
 
-/** Returns an address for the server. Which one the client has used is not known here, only that it could reach it. */
-export function serverFor({ ip }: Endpoint, port: number): Endpoint {
+/**
+ * Returns an address for this side of a connection with a peer. Which one the client has used is not known here, only that it could
+ * reach it.
+ */
+export function ownEndFor({ ip }: Endpoint, port: number): Endpoint {
   if (ip.length === 4) return { ip: ip[0] === 127 ? [127, 0, 0, 1] : SOMEWHERE, port }
   return { ip: ip.every((octet, i) => octet === LOOPBACK_6[i]) ? LOOPBACK_6 : SOMEWHERE_6, port }
 }

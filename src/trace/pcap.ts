@@ -1,7 +1,7 @@
 import { addressOfRoute } from '../gateway/ports/route.ts'
 import type { ConnectionId } from '../mqtt/connection.ts'
 import type { TraceEvent } from './event.ts'
-import { type Endpoint, endpointOf, ipPacket, Protocol, serverFor } from './ip-packet.ts'
+import { type Endpoint, endpointOf, ipPacket, ownEndFor, Protocol } from './ip-packet.ts'
 import { redacted } from './redact.ts'
 
 /** Ports of the server in a capture: Wireshark dissects MQTT at 1883 by itself; MQTT-SN by `-d udp.port==1884,mqttsn`. */
@@ -18,13 +18,18 @@ const SEGMENT_MAX = 32 * 1024
 const CONTENT_MAX = 65_515
 const UDP_HEADER = 8
 
+/** Ports of this side, of streams to other brokers: the first and the last. */
+const DIALLED_PORTS = [1024, 0xffff] as const
+
 /** Bytes of memory that a stream takes in a writer. */
-export const FLOW_BYTES = 160
+export const FLOW_BYTES = 200
 
 /** A TCP connection of the capture. */
 interface Flow {
   readonly client: Endpoint
   readonly server: Endpoint
+  /** This side has opened it, and is its client. */
+  readonly isDialled: boolean
   /** The next sequence numbers. */
   clientSeq: number
   serverSeq: number
@@ -33,15 +38,21 @@ interface Flow {
 /**
  * Writes events as a capture file in the classic pcap format. Streams appear as plain MQTT over TCP, whatever carries them (TLS,
  * WebSocket), with a handshake at their beginning and sequence numbers that fit, so that Wireshark reassembles packets;
- * datagrams as UDP. A peer that has no IP address (Unix socket, serial line) gets one in 198.18.0.0/15, which is nobody's.
+ * datagrams as UDP. A stream to another broker has a port of this side for itself, so that those to one target are told apart. A peer that has no IP address (Unix socket, serial line) gets one in 198.18.0.0/15, which is nobody's.
  */
 export class PcapWriter {
   readonly #payloads: boolean
   readonly #flows = new Map<ConnectionId, Flow>()
+  /** Ports of dialled streams that are open, and the last one that was chosen. */
+  readonly #ports = new Set<number>()
+  readonly #range: readonly [number, number]
+  #lastPort: number
 
-  /** `payloads`: otherwise zeros stand for payloads. Zeros always stand for passwords and authentication data. */
-  constructor(payloads: boolean) {
+  /** `payloads`: otherwise zeros stand for payloads. Zeros always stand for passwords and authentication data. `range`: for tests. */
+  constructor(payloads: boolean, range: readonly [number, number] = DIALLED_PORTS) {
     this.#payloads = payloads
+    this.#range = range
+    this.#lastPort = range[1]
   }
 
   /** Bytes of memory that the streams take. */
@@ -67,8 +78,10 @@ export class PcapWriter {
     if (event.protocol === 'mqtt-sn') return [this.#datagram(at, event.way === '->', event.carrier, bytes)]
     const records: Uint8Array[] = []
     const flow = this.#flows.get(event.connection) ?? this.#begin(at, event.connection, event.peer, records)
+    // '->' is from the peer.
+    const isFromClient = (event.way === '->') !== flow.isDialled
     for (let from = 0; from < bytes.length; from += SEGMENT_MAX)
-      records.push(segment(at, flow, event.way === '->', PSH | ACK, bytes.subarray(from, from + SEGMENT_MAX)))
+      records.push(segment(at, flow, isFromClient, PSH | ACK, bytes.subarray(from, from + SEGMENT_MAX)))
     return records
   }
 
@@ -77,6 +90,7 @@ export class PcapWriter {
     const flow = this.#flows.get(connection)
     if (flow === undefined) return []
     this.#flows.delete(connection)
+    if (flow.isDialled) this.#ports.delete(flow.client.port)
     return [
       segment(at, flow, false, FIN | ACK, NOTHING),
       segment(at, flow, true, FIN | ACK, NOTHING),
@@ -85,8 +99,7 @@ export class PcapWriter {
   }
 
   #begin(at: number, connection: ConnectionId, peer: string, records: Uint8Array[]): Flow {
-    const client = endpointOf(peer)
-    const flow = { client, server: serverFor(client, MQTT_PORT), clientSeq: 0, serverSeq: 0 }
+    const flow = connection < 0 ? this.#dialled(connection, peer) : accepted(peer)
     this.#flows.set(connection, flow)
     records.push(
       segment(at, flow, true, SYN, NOTHING),
@@ -96,9 +109,26 @@ export class PcapWriter {
     return flow
   }
 
+  /** A stream to a target, whose URL is the peer. Its port stands for MQTT, as ours does. */
+  #dialled(connection: ConnectionId, peer: string): Flow {
+    const server = { ip: endpointOf(peer.replace(/^\w+:\/\/|\/.*$/g, '')).ip, port: MQTT_PORT }
+    const [first, last] = this.#range
+    do this.#lastPort = this.#lastPort === last ? first : this.#lastPort + 1
+    while (this.#ports.has(this.#lastPort) && this.#ports.size <= last - first)
+    this.#ports.add(this.#lastPort)
+    // A port may come again, and then must not look like a copy of the stream that had it.
+    return {
+      client: ownEndFor(server, this.#lastPort),
+      server,
+      isDialled: true,
+      clientSeq: (-connection << 16) >>> 0,
+      serverSeq: 0,
+    }
+  }
+
   #datagram(at: number, isFromClient: boolean, carrier: string, bytes: Uint8Array): Uint8Array {
     const client = endpointOf(addressOfRoute(carrier))
-    const server = serverFor(client, MQTT_SN_PORT)
+    const server = ownEndFor(client, MQTT_SN_PORT)
     const [from, to] = isFromClient ? [client, server] : [server, client]
     const data = bytes.subarray(0, CONTENT_MAX - UDP_HEADER)
     const udp = new Uint8Array(UDP_HEADER + data.length)
@@ -110,6 +140,11 @@ export class PcapWriter {
 }
 
 const NOTHING = new Uint8Array(0)
+
+function accepted(peer: string): Flow {
+  const client = endpointOf(peer)
+  return { client, server: ownEndFor(client, MQTT_PORT), isDialled: false, clientSeq: 0, serverSeq: 0 }
+}
 
 function segment(at: number, flow: Flow, isFromClient: boolean, flags: number, data: Uint8Array): Uint8Array {
   const { client, server } = flow

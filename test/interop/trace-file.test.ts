@@ -89,6 +89,49 @@ describeWithTshark('trace_file', { timeout: 60_000 }, () => {
     expect(statSync(file).mode & 0o777).toBe(0o600)
   })
 
+  test('connections to other brokers: each is a stream of its own, with the broker as its server', () => {
+    const file = join(dir, 'dialled.pcap')
+    const pcap = new PcapWriter(true, [1024, 1043])
+    const at = Date.UTC(2026, 11, 1, 4, 0, 0, 5)
+    const records: Uint8Array[] = [pcap.header()]
+    const packet = (connection: number, peer: string, way: '->' | '<-', hex: string): Uint8Array[] => {
+      const bytes = Buffer.from(hex.replaceAll(' ', ''), 'hex')
+      const seen = { protocol: 'mqtt', way, connection, peer, client: undefined, topic: undefined, bytes }
+      return pcap.records(at, { ...seen, packet: { type: bytes[0]! >> 4 } } as unknown as StreamEvent)
+    }
+    const connect = (name: string): string => `100d 0004 4d515454 04 02 0000 0001 ${Buffer.from(name).toString('hex')}`
+    const open = (connection: number, peer: string, name: string): Uint8Array[] => [
+      ...packet(connection, peer, '<-', connect(name)),
+      ...packet(connection, peer, '->', '20020000'),
+    ]
+    const TARGET = 'mqtt://10.0.0.11:1883'
+    records.push(...open(-1, TARGET, 'a'), ...open(-2, TARGET, 'b'))
+    records.push(...packet(-1, TARGET, '<-', 'c000'), ...packet(-2, TARGET, '<-', 'c000'), ...packet(-1, TARGET, '->', 'd000'))
+    records.push(...open(-3, 'mqtts://[2001:db8::5]:8883', 'c'), ...open(-4, 'wss://10.0.0.11:443/mqtt', 'd'))
+    records.push(...open(-5, 'mqtt://broker.example.org:1883', 'e'), ...open(-6, 'mqtt://127.0.0.1:1884', 'f'))
+    records.push(...pcap.closed(at, -2))
+    // More than there are ports, while the first connection lasts.
+    for (let connection = -7; connection > -27; connection--) {
+      packet(connection, TARGET, '<-', 'c000')
+      pcap.closed(at, connection)
+    }
+    records.push(...open(-27, TARGET, 'g'), ...open(-28, TARGET, 'h'), ...packet(-1, TARGET, '->', 'd000'))
+    writeFileSync(file, Buffer.concat(records))
+    expect(tshark(file, WRONG, 'frame.number')).toEqual([])
+    const streams = tshark(file, 'mqtt', 'tcp.stream', 'mqtt.msgtype', 'mqtt.clientid').map((line) => line.split('\t'))
+    const of = (name: string): string => streams.find(([, , id]) => id === name)![0]!
+    const names = ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h']
+    expect(new Set(names.map(of)).size).toBe(names.length)
+    const typesOf = (name: string) => streams.flatMap(([stream, type]) => (stream === of(name) ? type : []))
+    expect(typesOf('a')).toEqual(['1', '2', '12', '13', '13'])
+    expect(typesOf('b')).toEqual(['1', '2', '12'])
+    const ends = tshark(file, 'mqtt.msgtype == 1', 'ip.src', 'ip.dst', 'ipv6.src', 'ipv6.dst', 'tcp.dstport')
+    expect(ends[0]).toBe('192.0.2.1\t10.0.0.11\t\t\t1883')
+    expect(ends[2]).toBe('\t\t2001:db8::1\t2001:db8::5\t1883')
+    expect(ends[4]).toMatch(/^192\.0\.2\.1\t198\.1[89]\.\d+\.\d+\t\t\t1883$/)
+    expect(ends[5]).toBe('127.0.0.1\t127.0.0.1\t\t\t1883')
+  })
+
   test('IPv6, loopback, Unix sockets, serial lines, and a stream that is traced from its middle to its end', () => {
     const file = join(dir, 'peers.pcap')
     const pcap = new PcapWriter(true)
