@@ -23,6 +23,8 @@ const SESSION_SECONDS = 7 * 24 * 3600
 /** Between two steps: less than an exchange takes, so that things happen in the middle of it. */
 const STEP_MS = 15
 const RECONNECT_MS = 500
+/** Until what a sensor has sent is at its gateway, or beyond it. */
+const ON_ITS_WAY_MS = 250
 const ROUND_MS = 10 * MINUTE
 const UPSTREAM_KEEP_ALIVE_SECONDS = 900
 /** Until a stream that has gone silent is taken for dead, by either end, and its gateway dials again. */
@@ -193,9 +195,29 @@ export class RoamSite {
     else if (step.do === 'sleep') node.sleep(step.seconds)
     else if (step.do === 'wake') node.wake()
     else if (step.do === 'roam') node.roam()
+    else if (step.do === 'move') this.#move(step, node)
     else if (step.do === 'connect') node.stay()
     else if (step.do === 'leave') node.leave()
     else if (step.do === 'forget') this.#forget(node)
+  }
+
+  #move(step: Extract<RoamStep, { do: 'move' }>, node: RoamNode): void {
+    const { leaf, qos, loses } = step
+    const trunk = this.trunks[node.area]
+    this.#fault(step, () => {
+      const answer = qos === 1 ? 'PUBACK' : 'PUBREC'
+      trunk.loses = loses === 'message' ? { way: 'up', type: 'PUBLISH' } : { way: 'down', type: answer }
+    })
+    node.publish(leaf, qos)
+    this.run(ON_ITS_WAY_MS)
+    trunk.loses = undefined
+    node.roam()
+    node.stay()
+    // The first is perhaps refused: the other gateway gives other ids to topics.
+    for (let time = 0; time < 2; time++) {
+      this.run(ON_ITS_WAY_MS)
+      node.publish(leaf, qos)
+    }
   }
 
   #takeTrunk(step: Extract<RoamStep, { area: Area }>, trunk: Trunk): void {

@@ -47,6 +47,14 @@ export type RoamStep =
     }
   | { readonly do: 'sleep'; readonly node: number; readonly seconds: number }
   | { readonly do: 'wake' | 'roam' | 'connect' | 'leave'; readonly node: number }
+  /** It publishes, the stream to the cluster breaks with its message or the answer, and it goes on at the other gateway. */
+  | {
+      readonly do: 'move'
+      readonly node: number
+      readonly leaf: number
+      readonly qos: 1 | 2
+      readonly loses: 'message' | 'answer'
+    }
   /** Somebody connects to the cluster with the client id of a sensor and a clean session: its session is lost. */
   | { readonly do: 'forget'; readonly node: number }
   /** The stream of an application breaks. */
@@ -71,6 +79,8 @@ const what = {
   times: fc.constantFrom(1, 1, 3, 8),
 }
 
+const MOVE = { node, leaf: what.leaf, qos: fc.constantFrom(1, 2), loses: fc.constantFrom('message', 'answer') }
+
 const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<RoamStep> }[] = [
   { weight: 8, arbitrary: of('publish', what) },
   { weight: 10, arbitrary: of('send', what) },
@@ -78,6 +88,7 @@ const ALL: readonly { readonly weight: number; readonly arbitrary: fc.Arbitrary<
   { weight: 4, arbitrary: of('wake', { node }) },
   { weight: 5, arbitrary: of('roam', { node }) },
   { weight: 2, arbitrary: of('connect', { node }) },
+  { weight: 3, arbitrary: of('move', MOVE) },
   { weight: 1, arbitrary: of('leave', { node }) },
   { weight: 8, arbitrary: of('advance', { ms: fc.constantFrom(5, 20, 100, 1000, 5000, 60_000, 400_000) }) },
   { weight: 3, arbitrary: of('cut', { area }) },

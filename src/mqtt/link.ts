@@ -114,6 +114,8 @@ export interface Link {
   keeps(bytes: number): void
   /** A packet from client to broker. 'pause': send nothing more until the link is ready again. */
   send(now: Instant, packet: Packet): 'go' | 'pause'
+  /** The client has repeated a message that is not answered. Where that is of no use, absent. */
+  repeated?(): void
   /** Off: no deliveries, and the link counts as offline for shared subscriptions; control packets are still sent. */
   listen(now: Instant, on: boolean): void
   poll(now: Instant): Outgoing | undefined

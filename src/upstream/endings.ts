@@ -1,9 +1,18 @@
 import { reasonCodeName } from '../mqtt/describe.ts'
+import { type Close, OutgoingType } from '../mqtt/link.ts'
 import { type Connack, type Disconnect, PacketType } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 
 export const GOODBYE: Disconnect = { type: PacketType.DISCONNECT, reasonCode: 0, properties: NO_PROPERTIES }
+
+/** What a sensor is told. */
+export const BY_OPERATOR: Close = {
+  type: OutgoingType.CLOSE,
+  reasonCode: ReasonCode.ADMINISTRATIVE_ACTION,
+  disconnect: true,
+  reason: 'an operator has disconnected it',
+}
 
 /** How a stream ended, or an attempt. */
 export interface Ending {

@@ -4,15 +4,14 @@ import { SmallFifo } from '../base/small-fifo.ts'
 import { compacted, SmallMap } from '../base/small-map.ts'
 import { reasonCodeName } from '../mqtt/describe.ts'
 import { writeDelivery } from '../mqtt/encode-delivery.ts'
-import { type Delivery, OutgoingType } from '../mqtt/link.ts'
 import { PacketType, type PublishResponse } from '../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../mqtt/properties.ts'
-import type { QoS } from '../mqtt/publish.ts'
 import { Publish } from '../mqtt/publish.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { StreamOutput } from '../mqtt/stream-output.ts'
 import type { ByteCount } from '../mqtt/topic-names.ts'
 import { messageBytes } from './message-bytes.ts'
+import { OutgoingMessage } from './outgoing-message.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
 /** MQTT 3.1.1 has no Receive Maximum; Mosquitto closed the stream of a publisher with some 200 messages of QoS 2 in flight. */
@@ -37,38 +36,6 @@ const GIVEN_UP = ReasonCode.NO_MATCHING_SUBSCRIBERS
 
 /** In place of content that is not needed any more. */
 const NOTHING = Publish.of('', new Uint8Array(0))
-
-/** A message on its way to the far side. */
-export class OutgoingMessage implements Delivery {
-  readonly type = OutgoingType.DELIVERY
-  /** Let go of with PUBREC: it must not be sent again. */
-  message: Publish
-  /** As it is sent: the far side may take no more than a lower one. */
-  qos: QoS
-  /** As its owner has it. */
-  readonly givenQos: QoS
-  readonly packetId: number
-  retain: boolean
-  dup: boolean
-  readonly subscriptionIdentifiers = undefined
-  /** 'received': PUBREC has come, and the owner has not released it yet. */
-  phase: 'waiting' | 'sent' | 'received' | 'released' = 'waiting'
-  refusals = 0
-  closes = 0
-  /** Its owner is told that it is refused, when the far side has released the packet id. */
-  isGivenUp = false
-  /** Before it was sent: the earliest time there is. */
-  sentAt: Instant = Number.NEGATIVE_INFINITY
-
-  constructor(message: Publish, qos: QoS, packetId: number, retain: boolean, dup: boolean) {
-    this.message = message
-    this.qos = qos
-    this.givenQos = qos
-    this.packetId = packetId
-    this.retain = retain
-    this.dup = dup
-  }
-}
 
 export interface OutboundOwner {
   /** For the owner of the link. */
@@ -98,6 +65,10 @@ export interface OutboundCounts {
 /**
  * What goes to the far side: messages in order, at most a window of them unanswered, and again over the next stream in the order of
  * the first time (MQTT-4.4.0-1, MQTT-4.6.0-1). While one is refused because of a quota, those behind it wait too.
+ *
+ * A sensor repeats what is not answered, and may have gone to another gateway when a stream is lost: then it has published more there, and
+ * what is sent again here would come behind that, or a second time with QoS 2. So with `ownerRepeats` nothing is sent again before
+ * `resend`, and what the owner has left (`leave`) only if it sends that once more.
  */
 export class Outbound {
   /** QoS 1 and 2, by packet id, until they are answered completely; in order of arrival. */
@@ -118,22 +89,33 @@ export class Outbound {
   /** Refusals in a row that may pass, and when the next attempt is, with one message. */
   #quotas = 0
   heldUntil: Instant | undefined = undefined
+  readonly #ownerRepeats: boolean
+  /** Nothing is sent again over this stream until the owner wants it. */
+  #awaitsOwner = false
 
   /** `bytes`: what is held counts here too. */
-  constructor(owner: OutboundOwner, counts: OutboundCounts, bytes: ByteCount) {
+  constructor(owner: OutboundOwner, counts: OutboundCounts, bytes: ByteCount, ownerRepeats = false) {
     this.#owner = owner
     this.#counts = counts
     this.#bytes = bytes
+    this.#ownerRepeats = ownerRepeats
   }
 
-  /** QoS 1 and 2 that are not answered completely. */
+  /** QoS 1 and 2 that are not answered completely, without those that are not sent again for now. */
   get size(): number {
-    return this.#messages.size
+    let size = 0
+    for (const { phase } of this.#messages.values()) if (phase !== 'left' && !(this.#awaitsOwner && phase === 'waiting')) size++
+    return size
   }
 
-  /** Not written yet. */
+  /** Not written yet, although they may be. */
   get queued(): number {
-    return this.#queue.length
+    return this.#awaitsOwner ? 0 : this.#queue.length
+  }
+
+  /** There is something that is sent again when the owner wants it. */
+  get awaitsOwner(): boolean {
+    return this.#awaitsOwner
   }
 
   has(packetId: number): boolean {
@@ -155,10 +137,51 @@ export class Outbound {
     if (qos > 0) {
       const known = this.#messages.get(packetId)
       if (known?.phase === 'received') this.#owner.answer(PacketType.PUBREC, packetId, 0)
-      if (known !== undefined) return
+      if (known?.phase === 'left') this.#takeUp(known)
+      if (known !== undefined) {
+        known.isLeft = false
+        return
+      }
       this.#keep(message)
     } else this.#bytes.sum += messageBytes(message.message)
     this.#queue.push(message)
+  }
+
+  #takeUp(message: OutgoingMessage): void {
+    message.phase = 'waiting'
+    message.dup = true
+    this.#queue.push(message)
+  }
+
+  /** The owner still wants what is not answered. True if there is something to write. */
+  resend(): boolean {
+    const { awaitsOwner } = this
+    this.#awaitsOwner = false
+    return awaitsOwner
+  }
+
+  /**
+   * The owner begins anew, and may have been elsewhere: of what is not answered it gets the answers that come over this stream, and
+   * nothing is sent again that it does not send itself.
+   */
+  leave(isUp: boolean): void {
+    this.#queue.filter(({ givenQos }) => givenQos === 0)
+    for (const each of [...this.#messages.values()]) {
+      if (each.phase === 'sent' && isUp) each.isLeft = true
+      else if (each.phase === 'sent' || each.phase === 'waiting') this.#letGo(each)
+    }
+    this.#awaitsOwner = false
+  }
+
+  /** Not sent again. With QoS 2 its packet id is remembered, because the far side may have a receipt. */
+  #letGo(message: OutgoingMessage): void {
+    if (message.qos === 2 && message.sentAt > Number.NEGATIVE_INFINITY) message.phase = 'left'
+    else this.#drop(message)
+  }
+
+  /** Another message needs the packet id of one that the owner has left. */
+  free(packetId: number): void {
+    if (this.release(packetId, true)) this.#owner.releases(packetId)
   }
 
   #keep(message: OutgoingMessage): void {
@@ -177,6 +200,11 @@ export class Outbound {
       if (isUp) this.#unanswered++
       return isUp
     }
+    if (message.phase === 'left') {
+      this.#unanswered++
+      message.phase = 'released'
+      return isUp
+    }
     if (message.phase !== 'received') return false
     if (message.qos < 2) {
       // The far side has acknowledged it with a lower QoS.
@@ -189,7 +217,7 @@ export class Outbound {
 
   /** Writes what the window allows. */
   write(now: Instant, stream: UpstreamStream, output: StreamOutput, window: number): void {
-    if (this.heldUntil !== undefined && now < this.heldUntil) return
+    if (this.#awaitsOwner || (this.heldUntil !== undefined && now < this.heldUntil)) return
     this.heldUntil = undefined
     const isCareful = this.#oneByOne > 0 || this.#quotas > 0
     const most = isCareful ? 1 : Math.min(window, stream.version === 5 ? stream.receiveMaximum : WINDOW_OF_311)
@@ -234,7 +262,7 @@ export class Outbound {
   /** An answer of the far side. Returns what is wrong with it, if anything; then it has no effect. */
   answered(now: Instant, { type, packetId, reasonCode }: PublishResponse): string | undefined {
     const message = this.#messages.get(packetId)
-    if (message === undefined || message.phase === 'waiting') return 'which is not in flight'
+    if (message === undefined || message.phase === 'waiting' || message.phase === 'left') return 'which is not in flight'
     const { phase } = message
     if (type === PacketType.PUBCOMP) {
       if (phase !== 'released') return 'which is not released'
@@ -335,11 +363,15 @@ export class Outbound {
   }
 
   #complete(message: OutgoingMessage, type: PublishResponse['type'], reasonCode: number): void {
+    this.#drop(message)
+    this.#owner.answer(type, message.packetId, reasonCode)
+  }
+
+  #drop(message: OutgoingMessage): void {
     this.#forgetContent(message)
     this.#bytes.sum -= COST.inflight
     this.#messages.delete(message.packetId)
     this.#messages = compacted(this.#messages)
-    this.#owner.answer(type, message.packetId, reasonCode)
   }
 
   #forgetContent(message: OutgoingMessage): void {
@@ -359,7 +391,10 @@ export class Outbound {
     this.#isSilent = true
     for (const message of [...this.#messages.values()]) {
       const { packetId, phase, qos } = message
-      if (phase === 'sent') {
+      if (phase === 'left') {
+        if (!sessionPresent) this.#drop(message)
+      } else if (phase === 'sent' && message.isLeft) this.#letGo(message)
+      else if (phase === 'sent') {
         message.dup = sessionPresent
         message.phase = 'waiting'
         this.#queue.push(message)
@@ -376,6 +411,7 @@ export class Outbound {
       }
     }
     for (const message of unsent) this.#queue.push(message)
+    this.#awaitsOwner = this.#ownerRepeats && this.#queue.length > 0
     return releases
   }
 
@@ -425,6 +461,7 @@ export class Outbound {
     this.#oneByOne = 0
     this.#quotas = 0
     this.heldUntil = undefined
+    this.#awaitsOwner = false
   }
 }
 

@@ -22,8 +22,9 @@ import { freeId } from './free-id.ts'
 import { Inbound } from './inbound.ts'
 import { type LinkHost, newStatus, type UpstreamStatus } from './link-host.ts'
 import type { UpstreamLinkOwner, UpstreamLinkSettings } from './link-owner.ts'
-import { Outbound, OutgoingMessage, responseOf } from './outbound.ts'
+import { Outbound, responseOf } from './outbound.ts'
 import { OutboundEvents } from './outbound-events.ts'
+import { OutgoingMessage } from './outgoing-message.ts'
 import { learnQos, QOS_FILTER, QOS_REQUESTS } from './qos-question.ts'
 import { type Answered, Subscriptions } from './subscriptions.ts'
 import type { Targets } from './targets.ts'
@@ -135,7 +136,7 @@ export class UpstreamLink implements Link {
     this.status = newStatus(now, targets.all[0]!.target.url)
     this.inbound = new Inbound(host.held, settings.ofSensor)
     this.#events = new OutboundEvents(this, host)
-    this.outbound = new Outbound(this.#events, this.status, host.held)
+    this.outbound = new Outbound(this.#events, this.status, host.held, settings.ofSensor !== undefined)
     this.subscriptions = new Subscriptions(owner.subscriptions === undefined)
   }
 
@@ -224,10 +225,8 @@ export class UpstreamLink implements Link {
       case PacketType.CONNECT:
         this.#connecting(now, packet)
         break
-      case PacketType.PUBLISH: {
-        const { qos, packetId, retain } = packet
-        return this.#deliver(new OutgoingMessage(packet, qos, packetId, retain, false))
-      }
+      case PacketType.PUBLISH:
+        return this.#deliver(new OutgoingMessage(packet, packet.qos, packet.packetId, packet.retain, false))
       case PacketType.PUBREL:
         if (this.outbound.release(packet.packetId, this.isUp)) this.write(responseOf(PacketType.PUBREL, packet.packetId))
         break

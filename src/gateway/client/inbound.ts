@@ -177,7 +177,10 @@ export class Inbound {
       return
     }
     // Retransmitted before the broker has answered the first copy: one answer is enough.
-    if (qos > 0 && message.dup && this.#publishing.some((open) => open.msgId === msgId && open.topicId === topicId)) return
+    if (qos > 0 && message.dup && this.#publishing.some((open) => open.msgId === msgId && open.topicId === topicId)) {
+      this.#client.link?.repeated?.()
+      return
+    }
     const print = qos === 2 ? fingerprint(topic, data) : 0
     if (qos === 2 && this.#isRepeated(now, msgId, print)) return
     if (qos > 0 && this.#isFull(now, msgId, qos)) {

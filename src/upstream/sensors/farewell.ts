@@ -85,6 +85,8 @@ export class Farewell implements UpstreamLinkOwner {
       link.send(now, Publish.of(will.topic, will.payload, will.qos, will.retain, this.#willId))
       this.#isPublished = will.qos === 0
     }
+    // A will that was sent before: the sensor that would repeat it is gone.
+    if (link.outbound.resend()) this.#upstream.markDirty(link)
     if (this.#isPublished) this.#leave(now, link)
   }
 

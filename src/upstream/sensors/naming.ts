@@ -1,5 +1,6 @@
-import { type Connect, PacketType } from '../../mqtt/packets.ts'
+import { type Connect, PacketType, type Will } from '../../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../../mqtt/properties.ts'
+import type { ProtocolVersion } from '../../mqtt/publish.ts'
 import type { SensorUpstreamOptions } from './options.ts'
 
 /** What the letters of a pattern stand for. */
@@ -48,4 +49,15 @@ export function clusterConnect(options: SensorUpstreamOptions, clientId: string,
     password: password === undefined ? undefined : new TextEncoder().encode(filledIn(password, values)),
     properties: NO_PROPERTIES,
   }
+}
+
+/** The will that the cluster gets in CONNECT; undefined if the gateway publishes it. */
+export function willAtCluster(
+  { wills, willDelaySeconds, sleepers }: SensorUpstreamOptions,
+  will: Will | undefined,
+  version: ProtocolVersion,
+): Will | undefined {
+  // A session that is parked says goodbye, and its will with it.
+  const isTheirs = wills === 'upstream' || (wills === 'auto' && version === 5 && sleepers === 'keep')
+  return will === undefined || !isTheirs ? undefined : { ...will, properties: { willDelayInterval: willDelaySeconds } }
 }

@@ -59,8 +59,10 @@ export class SensorLink implements Link {
     return this.attached?.state ?? 'open'
   }
 
+  /** With something that waits for the sensor to ask for it: another CONNECT says that it does not any more. */
   get isAway(): boolean {
-    return this.attached?.upstream?.isUp === false
+    const upstream = this.attached?.upstream
+    return upstream?.isUp === false || upstream?.outbound.awaitsOwner === true
   }
 
   /** Topic ids and the like are counted by the gateway. */
@@ -70,6 +72,10 @@ export class SensorLink implements Link {
     if (packet.type === PacketType.CONNECT) this.#host.sessionOf(packet.clientId).connect(now, this, packet)
     else this.attached?.send(now, packet)
     return this.state === 'open' ? 'go' : 'pause'
+  }
+
+  repeated(): void {
+    this.attached?.repeated()
   }
 
   listen(now: Instant, on: boolean): void {

@@ -1,20 +1,20 @@
 import { earliest, type Instant } from '../../base/machine.ts'
 import { Timer } from '../../base/timers.ts'
-import { type Close, type Outgoing, OutgoingType, type Waiting } from '../../mqtt/link.ts'
+import { type Outgoing, OutgoingType, type Waiting } from '../../mqtt/link.ts'
 import { type Connack, type Connect, type Packet, PacketType, type SubscriptionRequest, type Will } from '../../mqtt/packets.ts'
 import { NO_PROPERTIES } from '../../mqtt/properties.ts'
 import type { ProtocolVersion, Publish } from '../../mqtt/publish.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import { isSameWill } from '../../mqtt/wills.ts'
 import type { SessionKey } from '../../store/store.ts'
-import { GOODBYE, isOwnFault } from '../endings.ts'
+import { BY_OPERATOR, GOODBYE, isOwnFault } from '../endings.ts'
 import type { UpstreamLinkOwner } from '../link-owner.ts'
 import type { UpstreamLink } from '../upstream-link.ts'
 import { connack } from './connack.ts'
 import { EarlyMessages } from './early-messages.ts'
 import type { LastDeeds } from './farewell.ts'
 import { Handed } from './handed.ts'
-import { clusterConnect } from './naming.ts'
+import { clusterConnect, willAtCluster } from './naming.ts'
 import type { SensorLink } from './sensor-link.ts'
 import { SensorSubscriptions } from './sensor-subscriptions.ts'
 import type { SessionHost } from './session-host.ts'
@@ -28,12 +28,6 @@ const PARK_AFTER_MS = 1_000
 const LASTING_MS = 10_000
 
 const NOTHING: Waiting = { messages: 0, bytes: 0 }
-const BY_OPERATOR: Close = {
-  type: OutgoingType.CLOSE,
-  reasonCode: ReasonCode.ADMINISTRATIVE_ACTION,
-  disconnect: true,
-  reason: 'an operator has disconnected it',
-}
 
 /** The session of one sensor at the cluster, as long as the gateway knows the sensor. */
 export class SensorSession implements UpstreamLinkOwner {
@@ -87,10 +81,7 @@ export class SensorSession implements UpstreamLinkOwner {
   }
 
   willFor(will: Will | undefined, version: ProtocolVersion): Will | undefined {
-    const { wills, willDelaySeconds, sleepers } = this.#host.options
-    // A session that is parked says goodbye, and its will with it.
-    const isTheirs = wills === 'upstream' || (wills === 'auto' && version === 5 && sleepers === 'keep')
-    return will === undefined || !isTheirs ? undefined : { ...will, properties: { willDelayInterval: willDelaySeconds } }
+    return willAtCluster(this.#host.options, will, version)
   }
 
   upstreamReady(now: Instant, upstream: UpstreamLink): void {
@@ -193,6 +184,7 @@ export class SensorSession implements UpstreamLinkOwner {
     upstream.inbound.forgetEarlier(upstream.isUp)
     this.#handed.restart((packetId) => upstream.inbound.knows(packetId))
     upstream.inbound.deliverBehind()
+    upstream.outbound.leave(upstream.isUp)
     this.#uplinked.restart(upstream.outbound)
     upstream.unpark(now)
     if (upstream.isUp) link.answer(connack(0, true))
@@ -258,7 +250,14 @@ export class SensorSession implements UpstreamLinkOwner {
     upstream.unpark(now)
   }
 
+  /** The sensor repeats a message, or publishes another: it is here, and what is not answered is sent again. */
+  repeated(): void {
+    const { upstream } = this
+    if (upstream?.outbound.resend() === true) this.#host.upstream.markDirty(upstream)
+  }
+
   #publish(now: Instant, upstream: UpstreamLink, message: Publish): void {
+    this.repeated()
     const refusals = message.qos === 0 ? [] : this.#uplinked.refusals(upstream.outbound, message)
     for (const refusal of refusals) this.link?.answer(refusal)
     if (refusals.length > 0) return
@@ -413,6 +412,7 @@ export class SensorSession implements UpstreamLinkOwner {
     this.#reset()
     if (left === undefined) return
     this.filters.areUnsure = left.isUnsure || !left.isUp
+    left.outbound.leave(left.isUp)
     this.#host.partWith(now, this.clientId, left, deeds)
   }
 

@@ -1,7 +1,8 @@
 import { PacketType, type PublishResponse } from '../../mqtt/packets.ts'
 import type { Publish } from '../../mqtt/publish.ts'
 import { ReasonCode } from '../../mqtt/reason-codes.ts'
-import { type Outbound, type OutgoingMessage, responseOf } from '../outbound.ts'
+import { type Outbound, responseOf } from '../outbound.ts'
+import type { OutgoingMessage } from '../outgoing-message.ts'
 
 /**
  * Which answers of the cluster to a sensor's messages the sensor gets. They have the message ids of the sensor, which may begin anew:
@@ -13,7 +14,12 @@ export class Uplinked {
 
   /** The sensor begins a new conversation, and what was under way in the one before is not awaited. */
   restart(outbound: Outbound): void {
-    this.#stale = outbound.size === 0 ? undefined : new Set(outbound.ids())
+    this.#stale = undefined
+    for (const packetId of outbound.ids()) {
+      if (outbound.get(packetId)?.phase === 'left') continue
+      this.#stale ??= new Set()
+      this.#stale.add(packetId)
+    }
   }
 
   /**
@@ -27,9 +33,11 @@ export class Uplinked {
       this.#stale?.delete(packetId)
       return []
     }
-    const isAwaited = this.#stale?.has(packetId) !== true && before.phase !== 'released'
+    const { phase } = before
+    if (phase === 'left') outbound.free(packetId)
+    const isAwaited = this.#stale?.has(packetId) !== true && phase !== 'released' && phase !== 'left'
     this.#stale ??= new Set()
-    if (before.phase !== 'released') this.#stale.add(packetId)
+    if (phase !== 'released') this.#stale.add(packetId)
     const refusal = (of: number): PublishResponse =>
       responseOf(of === 2 ? PacketType.PUBREC : PacketType.PUBACK, packetId, ReasonCode.QUOTA_EXCEEDED)
     return isAwaited ? [refusal(before.givenQos), refusal(qos)] : [refusal(qos)]

@@ -1,21 +1,27 @@
 import { describe, expect, test } from 'vitest'
 import { PacketType } from '../../../src/mqtt/packets.ts'
 import { NO_PROPERTIES } from '../../../src/mqtt/properties.ts'
+import type { SnPublish } from '../../../src/mqttsn/messages.ts'
 import { say } from '../../gateway/harness.ts'
 import { response } from '../pair.ts'
+import type { ScriptedFar } from '../scripted-far.ts'
 import { SENSORS } from './options.ts'
 import { connected, R } from './sensor-world.ts'
 
 const ID = 0x401
 
 /** A sensor that has registered a topic, at a far side that answers no PUBLISH. */
-function silent(options = {}) {
-  const there = connected(options)
+function silent(options = {}, sensor = {}) {
+  const there = connected(options, sensor)
   there.world.send(R, say.register('up/a', 7))
   expect(there.world.sent()).toEqual(['REGACK 0401 #7'])
   there.far.script = (packet) => (packet.type === PacketType.PUBLISH ? undefined : 'usual')
   return there
 }
+
+const again = (message: SnPublish): SnPublish => ({ ...message, dup: true })
+const texts = ({ got }: ScriptedFar): string[] =>
+  got.flatMap((packet) => (packet.type === PacketType.PUBLISH ? Buffer.from(packet.payload).toString() : []))
 
 describe('what a sensor publishes', () => {
   test('PUBACK waits for that of the cluster, which has the same packet id', () => {
@@ -44,35 +50,115 @@ describe('what a sensor publishes', () => {
     expect(world.sent()).toEqual(['PUBCOMP #5'])
   })
 
-  test('what is not answered goes out again over the next stream, and its answer reaches the sensor', () => {
+  test('what is not answered goes out again over the next stream when the sensor repeats it, and its answer reaches the sensor', () => {
+    for (const window of [20, 1]) {
+      const { world, far } = silent({ window })
+      far.sessionPresent = true
+      world.send(R, say.publish(ID, 'one', 1, 5))
+      far.close()
+      world.advance(5_000)
+      expect(far.of(PacketType.PUBLISH)).toEqual(['5'])
+      world.send(R, again(say.publish(ID, 'one', 1, 5)))
+      expect(far.of(PacketType.PUBLISH)).toEqual(['5', '5 dup'])
+      far.send(response(PacketType.PUBACK, 5))
+      world.run()
+      expect(world.sent()).toEqual(['PUBACK 0401 #5'])
+    }
+  })
+
+  test('all that is not answered goes out again before what the sensor publishes next, or when it repeats some of it', () => {
+    for (const next of [say.publish(ID, 'three', 1, 7), again(say.publish(ID, 'two', 1, 6))]) {
+      const { world, far } = silent()
+      far.sessionPresent = true
+      world.send(R, say.publish(ID, 'one', 1, 5), say.publish(ID, 'two', 1, 6))
+      world.advance(2_000)
+      far.close()
+      world.advance(5_000)
+      world.send(R, next)
+      expect(far.of(PacketType.PUBLISH, far.stream.got)).toEqual(['5 dup', '6 dup', ...(next.dup ? [] : ['7'])])
+    }
+  })
+
+  test('a sensor that connects anew after its stream was lost may have been elsewhere: QoS 1 is not sent again', () => {
+    for (const isUp of [true, false]) {
+      const { world, far } = silent()
+      far.sessionPresent = true
+      world.send(R, say.publish(ID, 'old', 1, 5))
+      far.close()
+      if (isUp) world.advance(5_000)
+      world.send(R, say.connect('valve', { clean: false }))
+      world.advance(5_000)
+      expect(world.sent()).toEqual(['CONNACK'])
+      far.script = () => 'usual'
+      world.send(R, say.publish(ID, 'new', 1, 5))
+      expect(world.sent()).toEqual(['PUBACK 0401 #5'])
+      expect(texts(far)).toEqual(['old', 'new'])
+    }
+  })
+
+  test('nor is QoS 2, unless the sensor repeats it; another message with its id waits until the cluster has released it', () => {
+    const lost = () => {
+      const there = silent()
+      there.far.sessionPresent = true
+      there.world.send(R, say.publish(ID, 'old', 2, 5))
+      there.far.close()
+      there.world.send(R, say.connect('valve', { clean: false }))
+      there.world.advance(5_000)
+      there.far.script = () => 'usual'
+      there.world.send(R, say.publish(ID, 'new', 2, 6), say.pubrel(6))
+      expect(there.world.sent()).toEqual(['CONNACK', 'PUBREC #6', 'PUBCOMP #6'])
+      expect(texts(there.far)).toEqual(['old', 'new'])
+      return there
+    }
+    const repeating = lost()
+    repeating.world.send(R, again(say.publish(ID, 'old', 2, 5)), say.pubrel(5))
+    expect(repeating.far.of(PacketType.PUBLISH)).toEqual(['5', '6', '5 dup'])
+    expect(repeating.world.sent()).toEqual(['PUBREC #5', 'PUBCOMP #5'])
+
+    const { world, far } = lost()
+    world.send(R, say.publish(ID, 'other', 2, 5))
+    expect(far.of(PacketType.PUBREL)).toEqual(['6', '5'])
+    world.send(R, again(say.publish(ID, 'other', 2, 5)), say.pubrel(5))
+    expect(texts(far)).toEqual(['old', 'new', 'other'])
+    expect(world.sent().at(-1)).toEqual('PUBCOMP #5')
+  })
+
+  test('QoS 2 that the cluster has no receipt of any more is forgotten when the sensor has left it', () => {
     const { world, far } = silent()
-    far.sessionPresent = true
-    world.send(R, say.publish(ID, 'one', 1, 5))
+    world.send(R, say.publish(ID, 'old', 2, 5))
     far.close()
+    world.send(R, say.connect('valve', { clean: false }))
     world.advance(5_000)
-    expect(far.of(PacketType.PUBLISH)).toEqual(['5', '5 dup'])
-    far.send(response(PacketType.PUBACK, 5))
-    world.run()
+    far.script = () => 'usual'
+    world.sent()
+    world.send(R, say.publish(ID, 'other', 1, 5))
     expect(world.sent()).toEqual(['PUBACK 0401 #5'])
+    expect(far.of(PacketType.PUBREL)).toEqual([])
+    expect(texts(far)).toEqual(['old', 'other'])
   })
 
   test('a sensor that begins anew with the same message ids: the answer to the message before acknowledges nothing', () => {
-    const { world, far } = silent()
-    world.send(R, say.publish(ID, 'before', 1, 5))
-    // Its battery was changed. With a will the gateway begins a new conversation.
-    world.send(R, say.connect('valve', { clean: false, will: true }), say.willTopic('w'), say.willMsg('gone'))
-    expect(world.sent()).toEqual(['WILLTOPICREQ', 'WILLMSGREQ', 'CONNACK'])
-    world.send(R, say.publish(ID, 'after', 1, 5))
-    expect(world.sent()).toEqual(['PUBACK 0401 #5 rc1'])
-    far.send(response(PacketType.PUBACK, 5))
-    world.run()
-    expect(world.sent()).toEqual([])
-    far.script = () => 'usual'
-    world.send(R, say.publish(ID, 'after', 1, 5))
-    expect(world.sent()).toEqual(['PUBACK 0401 #5'])
-    const texts = far.got.flatMap((packet) => (packet.type === PacketType.PUBLISH ? Buffer.from(packet.payload).toString() : []))
-    // Twice, because the new will takes another stream.
-    expect(texts).toEqual(['before', 'before', 'after'])
+    for (const will of ['gone', 'other']) {
+      const { world, far } = silent({}, { will: true })
+      world.send(R, say.publish(ID, 'before', 1, 5))
+      // Its battery was changed. With a will the gateway begins a new conversation, and with another one the stream is another.
+      world.send(R, say.connect('valve', { clean: false, will: true }), say.willTopic('wills/valve', 1), say.willMsg(will))
+      expect(world.sent()).toEqual(['WILLTOPICREQ', 'WILLMSGREQ', 'CONNACK'])
+      world.advance(5_000)
+      expect(far.streams).toHaveLength(will === 'gone' ? 1 : 2)
+      world.send(R, say.publish(ID, 'after', 1, 5))
+      if (will === 'gone') {
+        expect(world.sent()).toEqual(['PUBACK 0401 #5 rc1'])
+        far.send(response(PacketType.PUBACK, 5))
+        world.run()
+        expect(world.sent()).toEqual([])
+        world.send(R, say.publish(ID, 'after', 1, 5))
+      }
+      far.send(response(PacketType.PUBACK, 5))
+      world.run()
+      expect(world.sent()).toEqual(['PUBACK 0401 #5'])
+      expect(texts(far)).toEqual(['before', 'after'])
+    }
   })
 
   test('a message id used for two messages at a time: both are refused, and the first is not taken for the second', () => {
@@ -150,6 +236,7 @@ describe('what a sensor publishes', () => {
       far.script = (packet) => (packet.type === PacketType.SUBSCRIBE && !likes ? 'close' : 'usual')
       world.send(R, say.register('up/a', 7), say.publish(ID, 'two', 2, 5))
       world.advance(5_000)
+      if (!likes) world.send(R, again(say.publish(ID, 'two', 2, 5)))
       expect(world.sent()).toEqual(['REGACK 0401 #7', 'PUBREC #5'])
       expect(far.got.flatMap((packet) => (packet.type === PacketType.PUBLISH ? packet.qos : []))).toEqual([2])
     }
@@ -160,7 +247,10 @@ describe('what a sensor publishes', () => {
     far.sessionPresent = true
     far.script = (packet) => (packet.type === PacketType.PUBLISH && packet.packetId === 5 ? 'close' : 'usual')
     world.send(R, say.publish(ID, 'poison', 1, 5))
-    world.advance(20_000)
+    world.advance(10_000)
+    expect(world.sent()).toEqual([])
+    world.send(R, again(say.publish(ID, 'poison', 1, 5)))
+    world.advance(10_000)
     expect(world.sent()).toEqual(['PUBACK 0401 #5 rc3'])
     world.send(R, say.publish(ID, 'next', 1, 6))
     expect(world.sent()).toEqual(['PUBACK 0401 #6'])
