@@ -23,6 +23,8 @@ export interface Cluster {
   readonly maximumQos: 1 | 2
   /** First deliveries keep the order of their publisher, whatever dies. */
   readonly keepsOrder: boolean
+  /** What has stopped delivering there, as texts. */
+  stalled?(): Promise<string[]>
   /** For good: no process and no file remains. */
   stop(): Promise<void>
 }
