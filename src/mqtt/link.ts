@@ -116,8 +116,11 @@ export interface Link {
   send(now: Instant, packet: Packet): 'go' | 'pause'
   /** The client has repeated a message that is not answered. Where that is of no use, absent. */
   repeated?(): void
-  /** Off: no deliveries, and the link counts as offline for shared subscriptions; control packets are still sent. */
-  listen(now: Instant, on: boolean): void
+  /**
+   * Off: no deliveries, and the link counts as offline for shared subscriptions; control packets are still sent. `isThere`: the client
+   * is reachable, although no delivery may be sent to it now.
+   */
+  listen(now: Instant, on: boolean, isThere?: boolean): void
   poll(now: Instant): Outgoing | undefined
   /**
    * The one operation that MQTT lacks: MQTT-SN's WILLTOPICUPD and WILLMSGUPD. `undefined` deletes the will. Returns 0, or the

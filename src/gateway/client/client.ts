@@ -279,7 +279,7 @@ export class GatewayClient {
       this.fromBroker(now, out)
       if (this.link !== link) return
       // This delivery may have filled the window: leave the next one in the session's queue.
-      link?.listen(now, this.#listens)
+      link?.listen(now, this.#listens, this.isReachable)
     }
   }
 
@@ -331,7 +331,7 @@ export class GatewayClient {
    */
   #reconsider(now: Instant): void {
     this.outbound.advance(now)
-    this.link?.listen(now, this.#listens)
+    this.link?.listen(now, this.#listens, this.isReachable)
     if (this.state === 'awake') {
       // The client listens only for a moment: send what the broker has queued for it now.
       this.#takeFromBroker(now)

@@ -37,6 +37,7 @@ export class SensorLink implements Link {
   /** The session; undefined before CONNECT, and after another link or the end. */
   attached: SensorSession | undefined = undefined
   listening = true
+  isThere = true
   readonly #host: SensorLinkHost
   /** Besides what the session has. */
   readonly #answers = new SmallFifo<Answer>()
@@ -78,9 +79,10 @@ export class SensorLink implements Link {
     this.attached?.repeated()
   }
 
-  listen(now: Instant, on: boolean): void {
+  listen(now: Instant, on: boolean, isThere = on): void {
     this.listening = on
-    this.attached?.listen(now, on)
+    this.isThere = isThere
+    this.attached?.listen(now, on, isThere)
   }
 
   poll(now: Instant): Outgoing | undefined {

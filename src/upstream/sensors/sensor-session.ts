@@ -49,6 +49,8 @@ export class SensorSession implements UpstreamLinkOwner {
   /** Of the link for messages with QoS -1, which are sent before it is connected. */
   #early: EarlyMessages | undefined = undefined
   #listening = true
+  /** It is awake, whether it listens now or has to answer first. */
+  #isThere = true
   /** The backlog may not be through yet: until then without a message. */
   #quietAt: Instant | undefined = undefined
   /** So much was unanswered that more may wait at the cluster. */
@@ -113,15 +115,11 @@ export class SensorSession implements UpstreamLinkOwner {
    * and the other gateway has not shown itself.
    */
   #streamLost(upstream: UpstreamLink, lastedMs: number): void {
-    if (this.#listening || this.#early !== undefined) return
+    if (this.#isThere || this.#early !== undefined) return
     // It comes again over the next stream, unless another gateway has delivered it.
     upstream.inbound.forgetWaiting()
-    const version = upstream.status.version as ProtocolVersion
-    const hasWill = this.willFor(this.#will, version) !== undefined
-    // Its window may be full: one that is awake waits for the end of the exchange. 5.0 tells if another gateway has the session.
-    const mayBeAwake = upstream.inbound.unanswered > 0
-    const isSuspect = lastedMs < LASTING_MS && !(mayBeAwake && version === 5)
-    if (isSuspect || (!hasWill && !mayBeAwake)) upstream.parked = true
+    const hasWill = this.willFor(this.#will, upstream.status.version as ProtocolVersion) !== undefined
+    if (lastedMs < LASTING_MS || !hasWill) upstream.parked = true
   }
 
   // --- For the gateway
@@ -157,7 +155,7 @@ export class SensorSession implements UpstreamLinkOwner {
     const begins = cleanStart || wasEnding || (this.#isClean && !isRestored)
     const isSame = this.upstream !== undefined && username === this.#username
     this.filters.abandon()
-    this.listen(now, link.listening)
+    this.listen(now, link.listening, link.isThere)
     if (isSame && (this.isAccepted ? !begins : begins === this.#begins && isClean === this.#isClean)) {
       this.#isClean = isClean
       this.#goOn(now, link, will)
@@ -266,7 +264,8 @@ export class SensorSession implements UpstreamLinkOwner {
     upstream.unpark(now)
   }
 
-  listen(now: Instant, on: boolean): void {
+  listen(now: Instant, on: boolean, isThere: boolean): void {
+    this.#isThere = isThere
     if (this.#listening === on) return
     this.#listening = on
     const { upstream, link } = this

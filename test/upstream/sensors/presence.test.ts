@@ -148,6 +148,25 @@ describe('another gateway', () => {
     expect(published(far)).toEqual([])
   })
 
+  test('3.1.1: one that is awake, in the middle of an exchange, is not taken for a sleeper', () => {
+    const { world, far } = connected(V4)
+    far.sessionPresent = true
+    world.send(R, say.subscribe('down', 2))
+    far.script = (packet) => (packet.type === PacketType.PUBREC ? undefined : 'usual')
+    far.publish('down', 'two', 2, 5)
+    world.send(R, say.pubrec(5))
+    world.sent()
+    far.close()
+    world.advance(5_000)
+    expect(world.dialled).toHaveLength(2)
+    far.script = () => 'usual'
+    far.publish('down', 'two', 2, 5, undefined, true)
+    expect(world.sent()).toEqual(['PUBREL #5'])
+    world.send(R, say.pubcomp(5))
+    far.publish('down', 'three', 1, 6)
+    expect(world.sent()).toHaveLength(1)
+  })
+
   test('a sleeper is left to it at the first close, and its will too', () => {
     const { world, far } = connected(V4, { will: true })
     world.send(R, say.disconnect(60))
