@@ -51,6 +51,7 @@ import { Looked } from './topic-tree.ts'
  * neither bytes nor sockets, and never times out a connection: keep alive is up to whatever opened the link.
  */
 export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner {
+  readonly place = 'the broker'
   readonly stats = new Stats()
   readonly sessions: Sessions
   readonly retained: Retained

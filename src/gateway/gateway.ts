@@ -111,6 +111,10 @@ export class Gateway implements ClientHost {
     this.#unrecorded = new Unrecorded(store)
   }
 
+  get place(): SensorUplink['place'] {
+    return this.#uplink.place
+  }
+
   get gatewayId(): number {
     return this.options.gatewayId
   }

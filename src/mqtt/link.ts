@@ -204,6 +204,8 @@ export interface RestingLinks {
 }
 
 export interface SensorUplink extends Uplink {
+  /** Where the sessions of sensors are, for people. */
+  readonly place: 'the broker' | 'the cluster'
   readonly resting: RestingLinks
   /** The gateway has forgotten a client, and everything of it in the store. */
   forgotten?(clientId: string): void

@@ -235,6 +235,7 @@ export class TestGateway {
 /** Tells all that is said to the broker. */
 function spied(broker: Broker, tell: (line: string) => void): SensorUplink {
   return {
+    place: broker.place,
     resting: {
       get needed() {
         return broker.resting.needed

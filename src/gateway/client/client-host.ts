@@ -4,7 +4,7 @@ import type { NoticeSink } from '../../base/notice.ts'
 import type { Pauses } from '../../base/pauses.ts'
 import type { RowTimers } from '../../base/row-timers.ts'
 import type { Timers } from '../../base/timers.ts'
-import type { Link } from '../../mqtt/link.ts'
+import type { Link, SensorUplink } from '../../mqtt/link.ts'
 import type { Message } from '../../mqttsn/messages.ts'
 import type { Lsn, Store, WallClock } from '../../store/store.ts'
 import type { GatewayOptions } from '../gateway-options.ts'
@@ -44,6 +44,8 @@ export interface ClientHost {
    * for WILLMSG.
    */
   readonly wills: { kept: number; asked: number }
+  /** Where the sessions of clients are, for people. */
+  readonly place: SensorUplink['place']
   /** Returns a random number in [0, 1). */
   chance(): number
   /** Queues a message at the port of `route`. Returns false if it will never be sent. */

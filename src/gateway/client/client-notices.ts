@@ -22,6 +22,9 @@ export function reportRefusal({ host, key, route: peer }: GatewayClient, message
   host.notice({ code: 'request-refused', level, client: key, peer, reason })
 }
 
+/** Why a request is refused or ignored while `client.isPaused`. */
+export const whilePaused = ({ host }: GatewayClient): string => `while ${host.place} takes no more`
+
 export function reportWindowFull({ host, key, route: peer }: GatewayClient): void {
   const reason = 'the rest waits for acknowledgements'
   host.notice({ code: 'limit-reached', level: 'debug', client: key, peer, reason, limit: 'sn_inflight_messages' })

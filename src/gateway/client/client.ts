@@ -21,7 +21,7 @@ import { TopicRegistry } from '../topics/registry.ts'
 import { OWN_REQUEST } from '../translate.ts'
 import { AwakePeriod } from './awake-period.ts'
 import type { ClientHost, ClientTimer, Recorded } from './client-host.ts'
-import { reportIgnored, reportRefusal, reportWakeFull, reportWindowFull } from './client-notices.ts'
+import { reportIgnored, reportRefusal, reportWakeFull, reportWindowFull, whilePaused } from './client-notices.ts'
 import { recordOf } from './client-record.ts'
 import { ConnectionSetup } from './connection-setup.ts'
 import { Inbound } from './inbound.ts'
@@ -214,7 +214,7 @@ export class GatewayClient {
 
   /** True while the broker accepts no requests. This message has no reply that could say so; the client will retransmit it. */
   #isIgnoredWhilePaused({ type }: Message): boolean {
-    if (this.isPaused) reportIgnored(this, `${typeName(type)} is not answered while the broker takes no more`)
+    if (this.isPaused) reportIgnored(this, `${typeName(type)} is not answered ${whilePaused(this)}`)
     return this.isPaused
   }
 

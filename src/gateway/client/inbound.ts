@@ -10,7 +10,7 @@ import type { Lsn } from '../../store/store.ts'
 import { responsePacket, returnCodeOf, shortTopic, subscribePacket, unsubscribePacket } from '../translate.ts'
 import type { GatewayClient } from './client.ts'
 import { tellRegistered } from './client-events.ts'
-import { reportIgnored, reportTooDeep } from './client-notices.ts'
+import { reportIgnored, reportTooDeep, whilePaused } from './client-notices.ts'
 import { Qos2Exchanges } from './qos2-exchanges.ts'
 
 /** SUBSCRIBEs of one client that may wait for the broker's answer. The specification allows a client only one. */
@@ -168,7 +168,7 @@ export class Inbound {
       return
     }
     if (qos > 0 && this.#client.isPaused) {
-      refuse(ReturnCode.CONGESTION, PAUSED)
+      refuse(ReturnCode.CONGESTION, whilePaused(this.#client))
       return
     }
     const wrong = this.#publishError(message)
@@ -240,7 +240,7 @@ export class Inbound {
     if (this.#publishing.some((open) => open.msgId === msgId && open.message.qos === 2)) {
       reportIgnored(
         client,
-        `PUBLISH with QoS 2 and message id ${msgId}, which is that of a message that the broker has still to answer`,
+        `PUBLISH with QoS 2 and message id ${msgId}, which is that of a message that ${client.host.place} has still to answer`,
       )
       return true
     }
@@ -282,7 +282,7 @@ export class Inbound {
       return
     }
     if (this.#client.isPaused) {
-      refuse(ReturnCode.CONGESTION, PAUSED)
+      refuse(ReturnCode.CONGESTION, whilePaused(this.#client))
       return
     }
     if (qos === -1 || topicFilterError(filter) !== '') {
@@ -377,7 +377,7 @@ export class Inbound {
 
   #tooMany(what: string, most: number): string {
     const { host, key, route: peer } = this.#client
-    const reason = `${most} ${what}s wait for the broker`
+    const reason = `${most} ${what}s wait for ${host.place}`
     host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason })
     return reason
   }
@@ -433,8 +433,6 @@ const NO_ID = {
   'store full': 'whose id cannot be stored',
   'no memory': 'for which there is no memory (memory_limit, max_memory_per_client)',
 }
-
-const PAUSED = 'while the broker takes no more'
 
 const topicKind = (type: TopicIdType): string =>
   ({ normal: 'a topic id', predefined: 'a predefined topic id', short: 'a short topic name' })[type]

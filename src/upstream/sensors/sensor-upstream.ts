@@ -31,6 +31,7 @@ interface Parts {
  * the sensor sends is acknowledged when the cluster has acknowledged it, and what it gets is acknowledged there when it has done that.
  */
 export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost {
+  readonly place = 'the cluster'
   readonly options: SensorUpstreamOptions
   readonly settings: UpstreamLinkSettings
   readonly targets: Targets

@@ -2,6 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { PacketType } from '../../../src/mqtt/packets.ts'
 import { NO_PROPERTIES } from '../../../src/mqtt/properties.ts'
 import { ReasonCode } from '../../../src/mqtt/reason-codes.ts'
+import { type Message, MsgType } from '../../../src/mqttsn/messages.ts'
 import { say } from '../../gateway/harness.ts'
 import { response } from '../pair.ts'
 import { ScriptedFar } from '../scripted-far.ts'
@@ -10,6 +11,8 @@ import { connected, R, SensorWorld } from './sensor-world.ts'
 
 const FAR = 'mqtt://far:1883'
 const V4 = { targets: { ...SENSORS.targets, version: 4 as const } }
+
+const UNSUBSCRIBE = { dup: false, qos: 0, msgId: 10, topicIdType: 'normal', topicId: 0, topicName: 'down/#' } as const
 
 const takeover = {
   type: PacketType.DISCONNECT,
@@ -79,6 +82,34 @@ describe('CONNECT', () => {
     far.script = (packet) => (packet.type === PacketType.CONNECT ? far.accept(ReasonCode.QUOTA_EXCEEDED) : 'usual')
     world.send(R, say.connect('valve'))
     expect(world.sent()).toEqual(['CONNACK rc1'])
+  })
+
+  test.each([5, 4] as const)(
+    'what is refused while it takes no sessions is refused by the cluster, not by the broker: version %i',
+    (version) => {
+      const { world, far } = connected({ targets: { ...SENSORS.targets, version } })
+      world.send(R, say.register('up/a', 1))
+      far.script = (packet) => (packet.type === PacketType.CONNECT ? far.accept(ReasonCode.QUOTA_EXCEEDED) : 'usual')
+      far.close()
+      world.advance(10_000)
+      world.sent()
+      world.notices.length = 0
+      world.send(R, say.publish(0x401, 'x', 1, 2), say.subscribe('down/#'), { type: MsgType.UNSUBSCRIBE, ...UNSUBSCRIBE })
+      world.send('10.0.0.9:1', { ...say.publish(1, 'x'), qos: -1, topicIdType: 'predefined', retain: true })
+      expect(world.sent()).toEqual(['PUBACK 0401 #2 rc1', 'SUBACK 0000 #9 q0 rc1'])
+      const texts = world.codes()
+      expect(texts.filter((text) => text.includes('while the cluster takes no more'))).toHaveLength(3)
+      expect(texts.join('\n')).not.toContain('broker')
+    },
+  )
+
+  test('nor do requests wait for the broker', () => {
+    const { world, far } = connected()
+    far.script = () => undefined
+    for (let msgId = 1; msgId < 60; msgId++) world.send(R, { ...say.subscribe(`down/${msgId}`, 1), msgId } as Message)
+    const texts = world.codes().join('\n')
+    expect(texts).toContain('SUBSCRIBEs wait for the cluster')
+    expect(texts).not.toContain('broker')
   })
 })
 
