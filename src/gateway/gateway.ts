@@ -16,7 +16,7 @@ import { type GatewayRecord, type Lsn, type Store, type WallClock, wallTime } fr
 import { connectRefusal, lastRoute, reportMalformed, reportTakeover, roamRefusal, withClientId } from './admission.ts'
 import { GatewayClient } from './client/client.ts'
 import type { ClientHost, ClientTimer } from './client/client-host.ts'
-import { accessChanged } from './client/leaving.ts'
+import { accessChanged, settled } from './client/leaving.ts'
 import { SensorStates } from './client/sensor-states.ts'
 import { SensorTraffic } from './client/sensor-traffic.ts'
 import { ClientTable } from './client-table.ts'
@@ -58,7 +58,7 @@ export class Gateway implements ClientHost {
   readonly chance: () => number
   /** Sees every datagram; undefined while no trace is on. */
   tap: DatagramTap | undefined = undefined
-  readonly #uplink: SensorUplink
+  readonly uplink: SensorUplink
   readonly #clients: ClientTable
   readonly #proof: AddressProof
   readonly #discovery: Discovery
@@ -90,9 +90,10 @@ export class Gateway implements ClientHost {
     memory.count('topic_ids', () => this.topicIdTotals.bytes)
     memory.count('wills', () => this.wills.kept + this.wills.asked)
     this.predefined = new PredefinedTopics(options.predefinedTopics)
-    this.#uplink = uplink
+    this.uplink = uplink
     this.#clients = new ClientTable(this, uplink.resting)
     uplink.resting.needed = ({ clientId }) => this.#clients.get(clientId)
+    uplink.settled = (now, clientId) => settled(this.#clients.get(clientId), now)
     this.silences = this.#clients.silences
     this.sensors = new Sensors(this.#clients, this, uplink.resting)
     this.store = store
@@ -109,10 +110,6 @@ export class Gateway implements ClientHost {
     this.#qosM1 = new QosM1(this, uplink)
     this.#pace = new Pace(store)
     this.#unrecorded = new Unrecorded(store)
-  }
-
-  get place(): SensorUplink['place'] {
-    return this.#uplink.place
   }
 
   get gatewayId(): number {
@@ -253,7 +250,7 @@ export class Gateway implements ClientHost {
   /** Forgets a client that was never used, if the next search step finds one. */
   #makeRoom(now: Instant, limit: string): boolean {
     for (const client of this.#clients.unused()) {
-      if (!this.#uplink.endUnused(now, client.key)) continue
+      if (!this.uplink.endUnused(now, client.key)) continue
       this.forget(client)
       const reason = 'its session, which was never used, makes room for another'
       this.notice({ code: 'session-expired', level: 'warn', client: client.key, reason, limit })
@@ -397,7 +394,7 @@ export class Gateway implements ClientHost {
 
   /** Applies one record of the replay; call before `recover`. */
   apply(record: GatewayRecord): void {
-    this.#replay ??= new Replay(this.#clients, this, this.#uplink)
+    this.#replay ??= new Replay(this.#clients, this, this.uplink)
     this.#replay.apply(record)
   }
 
@@ -466,7 +463,7 @@ export class Gateway implements ClientHost {
 
   openLink(now: Instant, client: GatewayClient, isRestored = false): Link {
     this.closeLink(client)
-    const link = this.#uplink.open(now, linkInfo(client.route, client.username, isRestored))
+    const link = this.uplink.open(now, linkInfo(client.route, client.username, isRestored))
     this.#clients.byLink.set(link.id, client)
     return link
   }
@@ -483,7 +480,7 @@ export class Gateway implements ClientHost {
     this.#clients.delete(client)
     this.sensorStates.removed(client)
     client.clear()
-    this.#uplink.forgotten?.(client.clientId)
+    this.uplink.forgotten?.(client.clientId)
     return this.#unrecorded.end(this.#now, client)
   }
 

@@ -47,7 +47,7 @@ export class QosM1 {
     }
     if (this.#link === undefined || this.#username !== user.username) this.#open(now, user.username)
     if (this.#link?.session === undefined) {
-      this.#refused(route, `${this.#host.place} takes no QoS -1 messages at the moment`)
+      this.#refused(route, `${this.#host.uplink.place} takes no QoS -1 messages at the moment`)
       return
     }
     if (retain && !this.#retains) {

@@ -207,6 +207,10 @@ export interface SensorUplink extends Uplink {
   /** Where the sessions of sensors are, for people. */
   readonly place: 'the broker' | 'the cluster'
   readonly resting: RestingLinks
+  /** The will of a client that has no link any more is still to be published, and would not be after a restart. */
+  owesWill?(clientId: string): boolean
+  /** Called when nothing is to be done any more for a client that has no link. */
+  settled?: (now: Instant, clientId: string) => void
   /** The gateway has forgotten a client, and everything of it in the store. */
   forgotten?(clientId: string): void
 }

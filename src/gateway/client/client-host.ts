@@ -44,8 +44,7 @@ export interface ClientHost {
    * for WILLMSG.
    */
   readonly wills: { kept: number; asked: number }
-  /** Where the sessions of clients are, for people. */
-  readonly place: SensorUplink['place']
+  readonly uplink: Pick<SensorUplink, 'place' | 'owesWill'>
   /** Returns a random number in [0, 1). */
   chance(): number
   /** Queues a message at the port of `route`. Returns false if it will never be sent. */

@@ -23,7 +23,7 @@ export function reportRefusal({ host, key, route: peer }: GatewayClient, message
 }
 
 /** Why a request is refused or ignored while `client.isPaused`. */
-export const whilePaused = ({ host }: GatewayClient): string => `while ${host.place} takes no more`
+export const whilePaused = ({ host }: GatewayClient): string => `while ${host.uplink.place} takes no more`
 
 export function reportWindowFull({ host, key, route: peer }: GatewayClient): void {
   const reason = 'the rest waits for acknowledgements'

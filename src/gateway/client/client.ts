@@ -25,7 +25,7 @@ import { reportIgnored, reportRefusal, reportWakeFull, reportWindowFull, whilePa
 import { recordOf } from './client-record.ts'
 import { ConnectionSetup } from './connection-setup.ts'
 import { Inbound } from './inbound.ts'
-import { disconnected } from './leaving.ts'
+import { disconnected, recordEnd } from './leaving.ts'
 import { Outbound } from './outbound.ts'
 import { Replies } from './replies.ts'
 import { ACTIVE_ONLY, type Reaction, type SensorState, STATE_TABLE, type State } from './state-table.ts'
@@ -321,7 +321,7 @@ export class GatewayClient {
     this.host.closeLink(this)
     this.link = undefined
     this.end(now, 'disconnected')
-    if (this.recorded) this.record(now)
+    if (this.recorded) recordEnd(this, now)
     if (wasListening) this.send({ type: MsgType.DISCONNECT, duration: undefined })
   }
 

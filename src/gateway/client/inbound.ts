@@ -240,7 +240,7 @@ export class Inbound {
     if (this.#publishing.some((open) => open.msgId === msgId && open.message.qos === 2)) {
       reportIgnored(
         client,
-        `PUBLISH with QoS 2 and message id ${msgId}, which is that of a message that ${client.host.place} has still to answer`,
+        `PUBLISH with QoS 2 and message id ${msgId}, which is that of a message that ${client.host.uplink.place} has still to answer`,
       )
       return true
     }
@@ -377,7 +377,7 @@ export class Inbound {
 
   #tooMany(what: string, most: number): string {
     const { host, key, route: peer } = this.#client
-    const reason = `${most} ${what}s wait for ${host.place}`
+    const reason = `${most} ${what}s wait for ${host.uplink.place}`
     host.notice({ code: 'limit-reached', level: 'warn', client: key, peer, reason })
     return reason
   }

@@ -75,7 +75,20 @@ export function lost(client: GatewayClient, now: Instant, reason: string): void 
   keepWill(client)
   client.link?.lost(now, reason)
   client.end(now, 'lost')
-  client.record(now)
+  recordEnd(client, now)
+}
+
+/**
+ * Records that the client has no link any more. While its will is still to be published, the store keeps what it had before: a restart
+ * finds the client as it was, takes it for lost once more, and publishes the will.
+ */
+export function recordEnd(client: GatewayClient, now: Instant): void {
+  if (client.host.uplink.owesWill?.(client.clientId) !== true) client.record(now)
+}
+
+/** Nothing is to be done any more for a client that was lost or disconnected. */
+export function settled(client: GatewayClient | undefined, now: Instant): void {
+  if (client?.link === undefined && client?.recorded === true) client.record(now)
 }
 
 /** N_retry is exhausted. An active client is lost; an awake one goes back to sleep and its message waits (ruling A28). */

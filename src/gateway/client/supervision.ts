@@ -7,6 +7,9 @@ import type { ClientHost } from './client-host.ts'
 import { lost } from './leaving.ts'
 import type { State } from './state-table.ts'
 
+/** Milliseconds between two looks whether a client whose will is still to be published may be forgotten. */
+const OWED_MS = 10_000
+
 /** Why a client is lost, as notices and logs say it. */
 const SILENT = 'silent for longer than its keep alive allows'
 const OVERSLEPT = 'it did not wake when its sleep duration ended'
@@ -121,8 +124,9 @@ export class Supervision {
   timedOut(now: Instant): void {
     const { deadline } = this
     if (deadline === undefined) return
-    const { state, host } = this.#client
+    const { state, host, clientId, seat } = this.#client
     if (deadline > now) this.arm(now)
+    else if (host.uplink.owesWill?.(clientId) === true) host.silences.arm(seat, now + OWED_MS)
     else if (state === 'disconnected' || state === 'lost') host.forget(this.#client)
     else lost(this.#client, now, state === 'active' ? SILENT : OVERSLEPT)
   }

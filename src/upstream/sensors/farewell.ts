@@ -31,12 +31,12 @@ export class Farewell implements UpstreamLinkOwner {
   readonly #upstream: Upstream
   readonly #link: UpstreamLink
   readonly #deeds: LastDeeds
-  readonly #over: () => void
+  readonly #over: (now: Instant) => void
   #willId: number | undefined = undefined
   #isPublished: boolean
 
   /** Takes the link over. `over` is called when everything is done. */
-  constructor(link: UpstreamLink, deeds: LastDeeds, upstream: Upstream, over: () => void) {
+  constructor(link: UpstreamLink, deeds: LastDeeds, upstream: Upstream, over: (now: Instant) => void) {
     this.linkName = link.name
     this.#link = link
     this.#deeds = deeds
@@ -44,6 +44,10 @@ export class Farewell implements UpstreamLinkOwner {
     this.#over = over
     this.#isPublished = deeds.will === undefined
     link.owner = this
+  }
+
+  get owesWill(): boolean {
+    return !this.#isPublished
   }
 
   /** Why it takes long; '' if that is not known. */
@@ -122,6 +126,6 @@ export class Farewell implements UpstreamLinkOwner {
     if (goodbye === undefined) this.#link.lost(now, '')
     else this.#link.send(now, goodbye)
     this.#upstream.remove(this.#link)
-    this.#over()
+    this.#over(now)
   }
 }

@@ -32,6 +32,7 @@ interface Parts {
  */
 export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost {
   readonly place = 'the cluster'
+  settled: NonNullable<SensorUplink['settled']> = () => {}
   readonly options: SensorUpstreamOptions
   readonly settings: UpstreamLinkSettings
   readonly targets: Targets
@@ -117,9 +118,16 @@ export class SensorUpstream implements SensorUplink, SensorLinkHost, SessionHost
   }
 
   partWith(now: Instant, clientId: string, link: UpstreamLink, deeds: LastDeeds): void {
-    const farewell = new Farewell(link, deeds, this.upstream, () => this.farewells.delete(clientId))
+    const farewell = new Farewell(link, deeds, this.upstream, (at) => {
+      this.farewells.delete(clientId)
+      this.settled(at, clientId)
+    })
     this.farewells.set(clientId, farewell)
     farewell.begin(now)
+  }
+
+  owesWill(clientId: string): boolean {
+    return this.farewells.get(clientId)?.owesWill === true
   }
 
   nextReadyLink(): LinkId | undefined {
