@@ -134,7 +134,20 @@ export class UpstreamSite implements Field {
       if (acknowledged) totals[publisher === 'publisher' ? 'down' : 'up']++
     this.ledger = new Ledger(ledger)
     violations.length = 0
-    return found.length === 0 ? [] : [...stalled, ...found.slice(0, FOUND_MAX), JSON.stringify(this.seen())]
+    if (found.length === 0) return []
+    return [...stalled, ...found.slice(0, FOUND_MAX), ...(await this.#explained(found)), JSON.stringify(this.seen())]
+  }
+
+  /** What each gateway says of the sensors that are short of messages. */
+  async #explained(found: readonly string[]): Promise<string[]> {
+    const short = this.sensors.filter(({ clientId }) => found.some((text) => text.startsWith(`${clientId} `)))
+    const told = short.flatMap(({ clientId, at }) =>
+      this.gateways.map(async ({ process }, i) => {
+        const answer = await fetch(`http://127.0.0.1:${process!.httpPort}/api/v1/clients/sn:${clientId}`)
+        return `${clientId}, which is at gateway ${at}, at gateway ${i}: ${await answer.text()}`
+      }),
+    )
+    return Promise.all(told)
   }
 
   /** QoS 2 from a sensor that the cluster does not have is QoS 1 behind its gateway, and may come twice. */
@@ -194,5 +207,6 @@ function gateway({ cluster, gateways, upstream = [] }: UpstreamSiteOptions, i: n
   const ports = cluster.nodes.map(({ port }) => port)
   const first = i % ports.length
   const yaml = gatewayYaml([...ports.slice(first), ...ports.slice(0, first)], ['restart_timeout: 1 2', ...upstream])
-  return RoostEnd.start(yaml, '--gateway-id', `${i + 1}`, '--gateway-topic-ids', topicIdsOf(i, gateways), '--t-retry', '1')
+  const ids = ['--gateway-id', `${i + 1}`, '--gateway-topic-ids', topicIdsOf(i, gateways)]
+  return RoostEnd.start(yaml, ...ids, '--t-retry', '1', '--http', 'true', '--http-port', '0')
 }
