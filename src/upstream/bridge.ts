@@ -200,6 +200,7 @@ export class Bridge implements UpstreamLinkOwner {
     // Packet ids that are in use at the remote broker belong to a session that is no more.
     if (this.#isNew && this.#isReady) this.#beginAnew(now)
     this.#deliveries.again(now)
+    this.remote.outbound.answerAgain()
   }
 
   /** Right behind CONNECT, so that nothing is published in between. */

@@ -184,6 +184,15 @@ export class Outbound {
     if (this.release(packetId, true)) this.#owner.releases(packetId)
   }
 
+  /**
+   * The owner may have missed PUBREC. It would send the message again, but it does not do so while others fill the queue, and they may
+   * wait for the end of this exchange.
+   */
+  answerAgain(): void {
+    for (const { phase, packetId } of this.#messages.values())
+      if (phase === 'received') this.#owner.answer(PacketType.PUBREC, packetId, 0)
+  }
+
   #keep(message: OutgoingMessage): void {
     this.#messages.set(message.packetId, message)
     this.#bytes.sum += COST.inflight + message.message.weight

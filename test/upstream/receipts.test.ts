@@ -17,6 +17,29 @@ function lose(pair: Pair, side: 'near' | 'far', type: number): void {
   }
 }
 
+test('the local store is full when PUBREC comes, and the window is full of other messages: it goes on when there is room', () => {
+  const pair = new Pair([bridge(['# out 2'], { window: 2, notificationTopic: undefined })], {}, { broker: { receiveMaximum: 1 } })
+  const far = pair.far.client('f').subscribe('#')
+  const write = pair.write.bind(pair)
+  const held: (() => void)[] = []
+  pair.write = (site, connection, bytes) => {
+    if (site === pair.far && bytes[0]! >> 4 === PacketType.PUBREC) held.push(() => write(site, connection, bytes))
+    else write(site, connection, bytes)
+  }
+  const near = pair.near.client('n')
+  near.publish('a', '1', 2).publish('a', '2', 2).publish('a', '3', 0)
+  expect(held).toHaveLength(1)
+  pair.write = write
+  pair.near.store.refuse = true
+  held[0]!()
+  pair.run()
+  pair.advance(5000)
+  pair.near.store.refuse = false
+  pair.advance(5000)
+  expect(far.heard()).toEqual(['a=1 q2', 'a=2 q2', 'a=3 q0'])
+  expect(pair.near.server.broker.sessions.byKey('mqtt:bridge:head')!.inflight?.size ?? 0).toBe(0)
+})
+
 describe('a receipt of QoS 2 from before a restart', () => {
   /** A message has been stored here, of which the far side has got no PUBREC, and the process is killed. */
   function received(topic: string): Pair {
