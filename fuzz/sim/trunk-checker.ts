@@ -170,7 +170,8 @@ export class TrunkChecker implements TrunkObserver {
       this.#claims.forget()
       this.forget()
     }
-    this.mayBeReplaced = false
+    // Before MQTT 5 a session that begins clean ends with its stream.
+    this.mayBeReplaced = this.#isClean && this.#version < 5
     this.#farServer = server
     this.#farSession = session
   }
