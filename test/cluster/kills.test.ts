@@ -11,8 +11,10 @@ import { UpstreamSite } from './upstream-site.ts'
 const isFull = process.env.FULL === '1'
 const SEED = Number(process.env.CLUSTER_SEED ?? Date.now() % 2 ** 31)
 /** For one kill, ms; and for a cluster to start. */
-const KILL_MS = 90_000
+const KILL_MS = 150_000
 const START_MS = 180_000
+/** NATS repeats what is not acknowledged by then: on a busy machine a sensor needs seconds for a hundred messages. */
+const ACK_WAIT_SECONDS = isFull ? 10 : 2
 
 interface Victim {
   kill(): Promise<unknown>
@@ -31,7 +33,7 @@ const scaled = (kills: Kills, few: Kills): Kills => {
 
 async function site({ onTestFinished }: TestContext, cluster: Cluster, upstream: readonly string[] = []): Promise<UpstreamSite> {
   onTestFinished(() => cluster.stop())
-  const options = { gateways: 2, sensors: isFull ? 20 : 8, seed: SEED, roams: 0.4, sleepMs: isFull ? 500 : 200, drainMs: 60_000 }
+  const options = { gateways: 2, sensors: isFull ? 20 : 8, seed: SEED, roams: 0.4, sleepMs: isFull ? 500 : 200, drainMs: 120_000 }
   const started = await UpstreamSite.start({ cluster, ...options, upstream })
   onTestFinished(() => started.stop())
   return started
@@ -82,7 +84,7 @@ describeWithMosquittoBroker.concurrent('gateways in front of Mosquitto', () => {
 describeWithNats.concurrent('gateways in front of a NATS cluster of three', () => {
   const kills = scaled({ gateways: 50, nodes: 20 }, { gateways: 2, nodes: 1 })
   test(`lose nothing in ${named(kills)}`, { timeout: timeoutOf(kills) }, async (context) => {
-    await survives(await site(context, await NatsCluster.start({ nodes: 3 })), kills)
+    await survives(await site(context, await NatsCluster.start({ nodes: 3, ackWaitSeconds: ACK_WAIT_SECONDS })), kills)
   })
 })
 

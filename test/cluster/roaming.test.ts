@@ -15,9 +15,9 @@ describeWithNats('forty sensors that roam between three gateways, in front of a 
   test(`a gateway and a node are killed each minute for ${MINUTES} minutes: all counts agree`, {
     timeout: (MINUTES * 3 + 5) * 60_000,
   }, async ({ onTestFinished }) => {
-    const cluster = await NatsCluster.start({ nodes: 3 })
+    const cluster = await NatsCluster.start({ nodes: 3, ackWaitSeconds: 10 })
     onTestFinished(() => cluster.stop())
-    const options = { gateways: GATEWAYS, sensors: SENSORS, seed: SEED, roams: 0.2, sleepMs: 2_000, drainMs: 60_000 }
+    const options = { gateways: GATEWAYS, sensors: SENSORS, seed: SEED, roams: 0.2, sleepMs: 2_000, drainMs: 120_000 }
     const site = await UpstreamSite.start({ cluster, ...options })
     onTestFinished(() => site.stop())
     for (let minute = 1; minute <= MINUTES; minute++) {

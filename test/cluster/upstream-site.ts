@@ -46,6 +46,8 @@ export class UpstreamSite implements Field {
   readonly publisher: ClusterClient
   readonly station: ClusterClient
   isBusy = false
+  /** With QoS 1, of all rounds: a copy may come late, when others were published and judged since. */
+  readonly #mayComeAgain = new Set<string>()
   /** In all rounds: acknowledged to sensors and to the publisher, copies of QoS 1, and first deliveries that newer ones had overtaken. */
   readonly totals = { up: 0, down: 0, copies: 0, overtaken: 0 }
 
@@ -130,8 +132,10 @@ export class UpstreamSite implements Field {
     const found = [...violations, ...ledger.missing(), ...this.#doubled(), ...(cluster.keepsOrder ? disordered : [])]
     totals.overtaken += disordered.length
     totals.copies += ledger.deliveries - new Set(this.#texts()).size
-    for (const { publisher, acknowledged } of ledger.sent.values())
+    for (const { publisher, acknowledged, qos, text } of ledger.sent.values()) {
       if (acknowledged) totals[publisher === 'publisher' ? 'down' : 'up']++
+      if (qos === 1 || cluster.maximumQos === 1) this.#mayComeAgain.add(text)
+    }
     this.ledger = new Ledger(ledger)
     violations.length = 0
     if (found.length === 0) return []
@@ -152,9 +156,8 @@ export class UpstreamSite implements Field {
 
   /** QoS 2 from a sensor that the cluster does not have is QoS 1 behind its gateway, and may come twice. */
   #doubled(): string[] {
-    return this.options.cluster.maximumQos === 2
-      ? this.ledger.repeated(1)
-      : this.ledger.repeated(1).filter((each) => !isQos2(each))
+    const problems = this.ledger.repeated(1).filter((problem) => !this.#mayComeAgain.has(strange(problem)))
+    return this.options.cluster.maximumQos === 2 ? problems : problems.filter((each) => !isQos2(each))
   }
 
   #texts(): string[] {
@@ -199,6 +202,9 @@ export class UpstreamSite implements Field {
     await Promise.all(this.gateways.map((each) => each.stop()))
   }
 }
+
+/** The message that nobody has sent in the last two rounds, if that is the problem. */
+const strange = (problem: string): string => / got "(.*)", which nobody sent$/.exec(problem)?.[1] ?? ''
 
 const isQos2 = (problem: string): boolean => problem.includes('(QoS 2)')
 
