@@ -12,6 +12,7 @@ import { NO_PROPERTIES } from '../mqtt/properties.ts'
 import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { StreamOutput } from '../mqtt/stream-output.ts'
 import { type ByteCount, Remembered } from '../mqtt/topic-names.ts'
+import { Backpressure } from './backpressure.ts'
 import { DialQueue } from './dial-queue.ts'
 import { type Ending, GOODBYE, whyDisconnected, whyRefused } from './endings.ts'
 import type { Inbound } from './inbound.ts'
@@ -76,6 +77,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
   /** The next attempt of a link; the end of the time for CONNACK; what `#watch` has to do. */
   readonly #timers = new Timers<UpstreamLink>()
   readonly #dials: DialQueue
+  readonly #backpressure: Backpressure
   readonly #readers = new StreamReaders(new Remembered())
   #lastConnection: ConnectionId = 0
   #lastLink: LinkId = 0
@@ -85,6 +87,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     this.notices = new UpstreamNotices(parts.notice)
     const { dialsPerSecond } = { ...DEFAULT_UPSTREAM, ...options }
     this.#dials = new DialQueue(dialsPerSecond, this.#timers)
+    this.#backpressure = new Backpressure(parts.memory, parts.notice)
     parts.memory.count('connections', () => this.#streamBytes + this.#readers.remembered.sum)
     parts.memory.count('receive_buffers', () => this.#readers.buffered)
     parts.memory.count('messages', () => this.held.sum)
@@ -368,7 +371,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
 
   #read(now: Instant, stream: UpstreamStream, octets: number): void {
     const { framer, link } = stream
-    const { output, memory } = this.#parts
+    const { output } = this.#parts
     while (this.#streams.has(stream.id) && framer.next()) {
       const { bytes, start, bodyStart, end } = framer
       // A far side that does not know 5.0 refuses it in its own words.
@@ -385,14 +388,11 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
       else this.#connack(now, stream, packet as Connack)
     }
     if (!this.#streams.has(stream.id)) return
-    if (framer.error !== undefined) {
-      this.#malformed(now, stream, framer.error)
-      return
+    if (framer.error !== undefined) this.#malformed(now, stream, framer.error)
+    else if (!stream.paused && this.#backpressure.isTooMuch(now, link.inbound, octets)) {
+      stream.paused = true
+      output.pause(stream)
     }
-    const { isFull, waiting } = link.inbound
-    if (stream.paused || !(isFull || (waiting > 0 && !memory.hasRoom(octets)))) return
-    stream.paused = true
-    output.pause(stream)
   }
 
   #packet(now: Instant, stream: UpstreamStream, packet: Packet): void {

@@ -217,6 +217,8 @@ describe('the limit for all', () => {
     for (let packetId = 1; packetId <= 10; packetId++) for (const i of routes.keys()) publish(i, packetId)
     expect(paused.size).toBe(10)
     expect(world.server.memory.used).toBeLessThan(memory.memoryLimit + 10 * 41_000)
+    const notices = world.notices.filter(({ limit }) => limit === 'memory_limit')
+    expect(notices).toMatchObject([{ code: 'limit-reached', reason: expect.stringMatching(/MiB in use.*are not read$/) }])
     // Without the pause it would be twice the limit.
     const [route] = routes
     world.sent(route)
