@@ -17,6 +17,8 @@ export interface ClusterClientOptions {
   /** Of all nodes, which it tries in turn. */
   readonly ports: readonly number[]
   readonly subscribes?: { readonly filter: string; readonly qos: 0 | 1 | 2 }
+  /** CONNACK is not to be believed when it says that there is no session. */
+  readonly hasNoSession?: boolean
 }
 
 /** A program at the cluster with a lasting session, made of MQTT.js, that goes to another node when its own dies. */
@@ -29,7 +31,7 @@ export class ClusterClient {
   readonly #run: ClientRun
   #known = false
 
-  constructor(run: ClientRun, { clientId, version, ports, subscribes }: ClusterClientOptions) {
+  constructor(run: ClientRun, { clientId, version, ports, subscribes, hasNoSession = false }: ClusterClientOptions) {
     this.#run = run
     this.clientId = clientId
     this.client = connect({
@@ -45,7 +47,7 @@ export class ClusterClient {
     })
     this.client.on('error', () => {})
     this.client.on('connect', ({ sessionPresent }) => {
-      if (this.#known && !sessionPresent) run.violated(`${clientId} lost its session`)
+      if (this.#known && !sessionPresent && !hasNoSession) run.violated(`${clientId} lost its session`)
       if (!this.isSubscribed && subscribes !== undefined) this.#subscribe(subscribes.filter, subscribes.qos)
       this.#known = true
     })

@@ -14,6 +14,13 @@ export interface ClusterNode {
   restart(): Promise<void>
 }
 
+export interface Takeovers {
+  /** Messages that newer ones may overtake each time: those that the former connection had not acknowledged. */
+  readonly overtaken: number
+  /** How often this session was taken over so far, as the cluster has logged it. */
+  count(clientId: string): number
+}
+
 /** Brokers that gateways stand in front of. */
 export interface Cluster {
   readonly name: string
@@ -23,6 +30,10 @@ export interface Cluster {
   readonly maximumQos: 1 | 2
   /** First deliveries keep the order of their publisher, whatever dies. */
   readonly keepsOrder: boolean
+  /** CONNACK says that there is no session if nothing is subscribed in it. */
+  readonly sessionsNeedSubscription?: true
+  /** It keeps the order except after it has taken a session over from a connection that was still there. */
+  readonly takeovers?: Takeovers
   /** What has stopped delivering there, as texts. */
   stalled?(): Promise<string[]>
   /** For good: no process and no file remains. */

@@ -1,15 +1,17 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../interop/mosquitto-broker.ts'
-import { type Cluster, type ClusterNode, describeWith, untilServing } from './cluster.ts'
+import { type Cluster, type ClusterNode, describeWith, type Takeovers, untilServing } from './cluster.ts'
 
 /** Where Debian has the script that runs as whoever calls it; the one in PATH changes to the user rabbitmq. */
 const PROGRAM = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 /** Until a client is served at a node that has just been started, ms. */
 const PATIENCE_MS = 120_000
+/** Messages without acknowledgement on one connection (mqtt.prefetch). */
+const PREFETCH = 10
 
 /** For tests that need Debian's rabbitmq-server, which is not installed for CI. */
 export const describeWithRabbitMq = describeWith('epmd', 'rabbitmq-server', false)
@@ -54,6 +56,10 @@ export class RabbitMqCluster implements Cluster {
   readonly version = 4
   readonly maximumQos = 1
   readonly keepsOrder = true
+  /** A session is its queue, which the first SUBSCRIBE declares. */
+  readonly sessionsNeedSubscription = true
+  /** docs/scale-out.md, RabbitMQ. */
+  readonly takeovers: Takeovers = { overtaken: PREFETCH, count: (clientId) => this.#logged(`with duplicate id '${clientId}'`) }
   readonly nodes: readonly RabbitMqNode[]
   readonly #dir: string
   readonly #epmd: ChildProcess
@@ -81,6 +87,13 @@ export class RabbitMqCluster implements Cluster {
       throw error
     }
     return cluster
+  }
+
+  /** How often its nodes have logged that. */
+  #logged(what: string): number {
+    const dir = join(this.#dir, 'log')
+    const files = readdirSync(dir).filter((name) => name.endsWith('.log'))
+    return files.reduce((sum, name) => sum + readFileSync(join(dir, name), 'utf8').split(what).length - 1, 0)
   }
 
   async stop(): Promise<void> {
