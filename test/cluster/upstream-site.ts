@@ -145,12 +145,13 @@ export class UpstreamSite implements Field {
     this.ledger = new Ledger(ledger)
     violations.length = 0
     if (found.length === 0) return []
-    return [...stalled, ...found.slice(0, FOUND_MAX), ...(await this.#explained(found)), JSON.stringify(this.seen())]
+    const told = found.slice(0, FOUND_MAX)
+    return [...stalled, ...told, ...(await this.#explained(told)), JSON.stringify(this.seen())]
   }
 
   /** What each gateway says of the sensors that are short of messages. */
   async #explained(found: readonly string[]): Promise<string[]> {
-    const short = this.sensors.filter(({ clientId }) => found.some((text) => text.startsWith(`${clientId} `)))
+    const short = this.sensors.filter(({ clientId }) => found.some((text) => text.startsWith(`${clientId} never got`)))
     const told = short.flatMap(({ clientId, at }) =>
       this.gateways.map(async ({ process }, i) => {
         const answer = await fetch(`http://127.0.0.1:${process!.httpPort}/api/v1/clients/sn:${clientId}`)
