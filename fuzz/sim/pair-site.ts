@@ -230,10 +230,12 @@ export class PairSite {
     // CONNACK of 3.1 cannot say that a session is lost, so nothing can be promised.
     if (this.setup.version === 3) return
     this.claims.forget()
-    this.checker.mayBeReplaced = true
     if (unheard) this.trunk.loses = { way: 'down', type: 'CONNACK' }
     const usurper = this.worlds.far.addTcpClient({ clientId: REMOTE_ID, version: 4, cleanStart: true })
+    this.checker.usurpers.add(usurper)
     usurper.onEvent = (event) => {
+      if ((event.event === 'connected' || event.event === 'disconnected') && this.checker.usurpers.delete(usurper))
+        this.checker.mayBeReplaced = true
       if (event.event !== 'connected') return
       this.claims.forget()
       this.checker.forget()

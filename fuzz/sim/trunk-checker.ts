@@ -61,6 +61,8 @@ export class TrunkChecker implements TrunkObserver {
   #farSession: Session | undefined = undefined
   /** Somebody may have ended the session at the far server since its last CONNACK. */
   mayBeReplaced = false
+  /** Clients that are about to do that. */
+  readonly usurpers = new Set<object>()
   /** The session at the near server was ended, and the bridge has not begun a new one at the far server yet. */
   hasToBeginAnew = false
   /** The last CONNECT had Clean Start. */
@@ -165,7 +167,7 @@ export class TrunkChecker implements TrunkObserver {
     const { server } = this.#worlds.far
     const session = server.broker.sessions.get('mqtt', this.#clientId)
     if (sessionPresent && server === this.#farServer && session !== this.#farSession) {
-      if (!this.mayBeReplaced)
+      if (!this.mayBeReplaced && this.usurpers.size === 0)
         this.#tell('the far server has another session for the bridge, and nobody has ended the one before')
       this.#claims.forget()
       this.forget()
