@@ -16,6 +16,9 @@ const START_MS = 180_000
 /** NATS repeats what is not acknowledged by then: on a busy machine a sensor needs seconds for a hundred messages. */
 const ACK_WAIT_SECONDS = isFull ? 10 : 2
 
+/** Rounds after which a long run says how far it is. */
+const WORD_EVERY = 10
+
 interface Victim {
   kill(): Promise<unknown>
   restart(): Promise<void>
@@ -47,6 +50,12 @@ async function site(
 /** Kills gateways and nodes under load, at random instants, now and then both, and judges each round when all is quiet again. */
 async function survives(on: UpstreamSite, kills: Kills): Promise<void> {
   const { random, options } = on
+  const tell = (killed: string): void => {
+    const { copies, overtaken, up, down } = on.totals
+    const what = `${up} messages up, ${down} down, ${copies} copies of QoS 1, ${overtaken} overtaken`
+    if (isFull) process.stdout.write(`${options.cluster.name}, MQTT ${options.cluster.version}: ${killed}: ${what}\n`)
+  }
+  let round = 0
   for (let { gateways, nodes } = kills; gateways + nodes > 0; ) {
     const isNode = random.chance(nodes / (gateways + nodes))
     const isBoth = gateways > 0 && nodes > 0 && random.chance(0.2)
@@ -67,10 +76,9 @@ async function survives(on: UpstreamSite, kills: Kills): Promise<void> {
     await traffic
     const killed = isBoth ? 'of both' : isNode ? 'of a node' : 'of a gateway'
     expect(await on.settle(), `kill ${killed}, before the last ${gateways + nodes}, CLUSTER_SEED=${SEED}`).toEqual([])
+    if (++round % WORD_EVERY === 0) tell(`${kills.gateways + kills.nodes - gateways - nodes} kills`)
   }
-  const { copies, overtaken, up, down } = on.totals
-  const what = `${up} messages up, ${down} down, ${copies} copies of QoS 1, ${overtaken} overtaken`
-  if (isFull) process.stdout.write(`${options.cluster.name}: ${named(kills)}: ${what}\n`)
+  tell(named(kills))
 }
 
 const timeoutOf = ({ gateways, nodes }: Kills): number => START_MS + (gateways + nodes) * KILL_MS
