@@ -201,14 +201,8 @@ export class Outbound {
   /** PUBREL of the owner. True if it is to be written now. */
   release(packetId: number, isUp: boolean): boolean {
     const message = this.#messages.get(packetId)
-    if (message === undefined) {
-      // Of a message from before a restart of this process.
-      const restored = new OutgoingMessage(NOTHING, 2, packetId, false, true)
-      restored.phase = 'released'
-      this.#keep(restored)
-      if (isUp) this.#unanswered++
-      return isUp
-    }
+    if (message === undefined) return this.#restore(packetId, isUp)
+    if (message.isRestored) this.#awaitsOwner = false
     if (message.phase === 'left') {
       this.#unanswered++
       message.phase = 'released'
@@ -224,6 +218,27 @@ export class Outbound {
     return isUp
   }
 
+  /** PUBREL for a message of another process. A sensor's waits until it is known what is served: RabbitMQ 3.10 goes silent after it. */
+  #restore(packetId: number, isUp: boolean): boolean {
+    const restored = new OutgoingMessage(NOTHING, 2, packetId, false, true)
+    restored.isRestored = this.#ownerRepeats
+    this.#keep(restored)
+    if (restored.isRestored) this.#queue.push(restored)
+    else restored.phase = 'released'
+    if (restored.isRestored || !isUp) return false
+    this.#unanswered++
+    return true
+  }
+
+  #releaseRestored(stream: UpstreamStream, message: OutgoingMessage): void {
+    if (stream.maximumQos < 2) this.#complete(message, PacketType.PUBCOMP, 0)
+    else {
+      message.phase = 'released'
+      this.#unanswered++
+      this.#owner.releases(message.packetId)
+    }
+  }
+
   /** Writes what the window allows. */
   write(now: Instant, stream: UpstreamStream, output: StreamOutput, window: number): void {
     if (this.#awaitsOwner || (this.heldUntil !== undefined && now < this.heldUntil)) return
@@ -235,7 +250,8 @@ export class Outbound {
       if (next.qos === 2 && stream.link.awaitsQos(stream)) return
       this.#queue.shift()
       this.#left(next)
-      this.#write(now, stream, output, next)
+      if (next.isRestored) this.#releaseRestored(stream, next)
+      else this.#write(now, stream, output, next)
     }
   }
 

@@ -22,6 +22,8 @@ export class OutgoingMessage implements Delivery {
   phase: 'waiting' | 'sent' | 'received' | 'released' | 'left' = 'waiting'
   /** The owner has begun anew, and has not sent it since: it does not go out over another stream. */
   isLeft = false
+  /** From before a restart, or from another gateway: only its PUBREL is to be sent, where the far side serves QoS 2. */
+  isRestored = false
   refusals = 0
   closes = 0
   /** Its owner is told that it is refused, when the far side has released the packet id. */

@@ -229,6 +229,7 @@ export class UpstreamLink implements Link {
         return this.#deliver(new OutgoingMessage(packet, packet.qos, packet.packetId, packet.retain, false))
       case PacketType.PUBREL:
         if (this.outbound.release(packet.packetId, this.isUp)) this.write(responseOf(PacketType.PUBREL, packet.packetId))
+        else this.#host.markDirty(this)
         break
       case PacketType.PUBACK:
       case PacketType.PUBREC:

@@ -4,7 +4,7 @@ import { NO_PROPERTIES } from '../../../src/mqtt/properties.ts'
 import type { SnPublish } from '../../../src/mqttsn/messages.ts'
 import { say } from '../../gateway/harness.ts'
 import { response } from '../pair.ts'
-import type { ScriptedFar } from '../scripted-far.ts'
+import { ScriptedFar } from '../scripted-far.ts'
 import { SENSORS } from './options.ts'
 import { connected, R } from './sensor-world.ts'
 
@@ -227,6 +227,30 @@ describe('what a sensor publishes', () => {
       world.send(S, say.connect('other', { clean: false }), say.register('up/a', 7), say.publish(ID, 'two', 2, 5))
       expect(world.sent(S)).toEqual(['CONNACK', 'REGACK 0401 #7', 'PUBREC #5'])
     }
+  })
+
+  test.each([
+    ['does not serve QoS 2', 1],
+    ['serves it', 2],
+  ])('PUBREL for a message that the gateway has sent before a restart: the cluster %s', (_, granted) => {
+    const script: ScriptedFar['script'] = (packet) =>
+      packet.type === PacketType.SUBSCRIBE
+        ? { type: PacketType.SUBACK, packetId: packet.packetId, reasonCodes: [granted], properties: NO_PROPERTIES }
+        : 'usual'
+    const before = connected({ targets: { ...SENSORS.targets, version: 4 } })
+    before.far.script = script
+    before.world.send(R, say.register('up/a', 7), say.publish(ID, 'two', 2, 5))
+    before.world.commit()
+    expect(before.world.sent()).toEqual(['REGACK 0401 #7', 'PUBREC #5'])
+    const world = before.world.crashed()
+    const far = new ScriptedFar(world)
+    far.sessionPresent = true
+    far.script = script
+    world.run()
+    world.send(R, say.pubrel(5))
+    expect(world.sent()).toEqual(['PUBCOMP #5'])
+    // RabbitMQ 3.10 answers nothing any more after one.
+    expect(far.of(PacketType.PUBREL)).toEqual(granted === 2 ? ['5'] : [])
   })
 
   test('QoS 2 before 5.0 where the cluster has it, or does not like the question', () => {
