@@ -7,6 +7,8 @@ import { UpstreamSite } from './upstream-site.ts'
 const MINUTES = Number(process.env.CLUSTER_MINUTES ?? 30)
 const SEED = Number(process.env.CLUSTER_SEED ?? Date.now() % 2 ** 31)
 const SENSORS = 40
+/** The highest QoS with which they publish. */
+const QOS = process.env.CLUSTER_QOS === '1' ? 1 : 2
 const GATEWAYS = 3
 /** A minute, without the time until everything has arrived, ms. */
 const BUSY_MS = Number(process.env.CLUSTER_BUSY_MS ?? 45_000)
@@ -17,7 +19,15 @@ describeWithNats('forty sensors that roam between three gateways, in front of a 
   }, async ({ onTestFinished }) => {
     const cluster = await NatsCluster.start({ nodes: 3, ackWaitSeconds: 10 })
     onTestFinished(() => cluster.stop())
-    const options = { gateways: GATEWAYS, sensors: SENSORS, seed: SEED, roams: 0.2, sleepMs: 2_000, drainMs: 120_000 }
+    const options = {
+      gateways: GATEWAYS,
+      sensors: SENSORS,
+      seed: SEED,
+      roams: 0.2,
+      sleepMs: 2_000,
+      drainMs: 120_000,
+      publishQos: QOS,
+    } as const
     const site = await UpstreamSite.start({ cluster, ...options })
     onTestFinished(() => site.stop())
     for (let minute = 1; minute <= MINUTES; minute++) {

@@ -30,6 +30,8 @@ export interface UpstreamSiteOptions {
   /** How long everything that is owed may take to arrive after a fault, ms. */
   readonly drainMs: number
   readonly startGateway?: typeof gateway
+  /** The highest QoS with which sensors publish; 2 if not given. */
+  readonly publishQos?: 1 | 2
   /** More lines of the section `upstream`. */
   readonly upstream?: readonly string[]
 }
@@ -86,8 +88,8 @@ export class UpstreamSite implements Field {
 
   #habits(i: number): SensorHabits {
     const clientId = `sensor-${i}`
-    const { cluster, gateways, sleepMs, roams } = this.options
-    const qos = i % 2 === 0 ? 1 : 2
+    const { cluster, gateways, sleepMs, roams, publishQos = 2 } = this.options
+    const qos = i % 2 === 0 ? 1 : publishQos
     return {
       clientId,
       publishes: { topic: `up/${clientId}`, qos, owed: ['station'] },
