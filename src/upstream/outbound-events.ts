@@ -1,6 +1,7 @@
 import { PacketType, type PublishResponse } from '../mqtt/packets.ts'
 import type { LinkHost } from './link-host.ts'
-import { type OutboundOwner, responseOf } from './outbound.ts'
+import { responseOf } from './outbound.ts'
+import type { OutboundOwner } from './outbound-owner.ts'
 import type { OutgoingMessage } from './outgoing-message.ts'
 import type { UpstreamLink } from './upstream-link.ts'
 

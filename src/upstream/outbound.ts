@@ -11,6 +11,7 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 import type { StreamOutput } from '../mqtt/stream-output.ts'
 import type { ByteCount } from '../mqtt/topic-names.ts'
 import { messageBytes } from './message-bytes.ts'
+import type { OutboundOwner } from './outbound-owner.ts'
 import { OutgoingMessage } from './outgoing-message.ts'
 import type { UpstreamStream } from './upstream-stream.ts'
 
@@ -34,26 +35,10 @@ const CLOSES_MAX = 2
 /** Code of PUBREC for a message that is given up and may have arrived: its owner releases it like one that has. */
 const GIVEN_UP = ReasonCode.NO_MATCHING_SUBSCRIBERS
 
+const NOT_IN_FLIGHT: ReadonlySet<OutgoingMessage['phase']> = new Set(['waiting', 'left', 'restored'])
+
 /** In place of content that is not needed any more. */
 const NOTHING = Publish.of('', new Uint8Array(0))
-
-export interface OutboundOwner {
-  /** For the owner of the link. */
-  answer(type: PublishResponse['type'], packetId: number, reasonCode: number): void
-  /**
-   * A message with QoS 2 that is given up although the far side may have it counts as received: the owner records that before it
-   * releases the packet id. If it were refused, and that not recorded, it would be sent twice. A sensor has to hear of the refusal.
-   */
-  readonly recordsGivenUp: boolean
-  /** The far side will not have it: it is given up. */
-  givenUp(message: OutgoingMessage, reason: string): void
-  /** PUBREL is to be written, if a stream is up; otherwise `resume` returns this packet id. */
-  releases(packetId: number): void
-  /** It does not do something that MQTT has. Also said when it was said before. */
-  limited(what: string): void
-  /** A message is held after so many refusals in a row: returns for how many milliseconds. */
-  holds(refusals: number, reason: string): number
-}
 
 /** Counts of a link that never decrease. */
 export interface OutboundCounts {
@@ -92,6 +77,7 @@ export class Outbound {
   readonly #ownerRepeats: boolean
   /** Nothing is sent again over this stream until the owner wants it. */
   #awaitsOwner = false
+  #hasRestored = false
 
   /** `bytes`: what is held counts here too. */
   constructor(owner: OutboundOwner, counts: OutboundCounts, bytes: ByteCount, ownerRepeats = false) {
@@ -161,7 +147,7 @@ export class Outbound {
   }
 
   /**
-   * The owner begins anew, and may have been elsewhere: of what is not answered it gets the answers that come over this stream, and
+   * The owner starts over, and may have been elsewhere: of what is not answered it gets the answers that come over this stream, and
    * nothing is sent again that it does not send itself.
    */
   leave(isUp: boolean): void {
@@ -169,6 +155,7 @@ export class Outbound {
     for (const each of [...this.#messages.values()]) {
       if (each.phase === 'sent' && isUp) each.isLeft = true
       else if (each.phase === 'sent' || each.phase === 'waiting') this.#letGo(each)
+      else if (each.phase === 'restored') this.#drop(each)
     }
     this.#awaitsOwner = false
   }
@@ -202,7 +189,6 @@ export class Outbound {
   release(packetId: number, isUp: boolean): boolean {
     const message = this.#messages.get(packetId)
     if (message === undefined) return this.#restore(packetId, isUp)
-    if (message.isRestored) this.#awaitsOwner = false
     if (message.phase === 'left') {
       this.#unanswered++
       message.phase = 'released'
@@ -220,27 +206,31 @@ export class Outbound {
 
   /** PUBREL for a message of another process. A sensor's waits until it is known what is served: RabbitMQ 3.10 goes silent after it. */
   #restore(packetId: number, isUp: boolean): boolean {
-    const restored = new OutgoingMessage(NOTHING, 2, packetId, false, true)
-    restored.isRestored = this.#ownerRepeats
-    this.#keep(restored)
-    if (restored.isRestored) this.#queue.push(restored)
-    else restored.phase = 'released'
-    if (restored.isRestored || !isUp) return false
+    const message = new OutgoingMessage(NOTHING, 2, packetId, false, true)
+    message.phase = this.#ownerRepeats ? 'restored' : 'released'
+    this.#keep(message)
+    this.#hasRestored ||= this.#ownerRepeats
+    if (this.#ownerRepeats || !isUp) return false
     this.#unanswered++
     return true
   }
 
-  #releaseRestored(stream: UpstreamStream, message: OutgoingMessage): void {
-    if (stream.maximumQos < 2) this.#complete(message, PacketType.PUBCOMP, 0)
-    else {
-      message.phase = 'released'
-      this.#unanswered++
-      this.#owner.releases(message.packetId)
+  #releaseRestored({ maximumQos }: UpstreamStream): void {
+    this.#hasRestored = false
+    for (const message of [...this.#messages.values()]) {
+      if (message.phase !== 'restored') continue
+      if (maximumQos < 2) this.#complete(message, PacketType.PUBCOMP, 0)
+      else {
+        message.phase = 'released'
+        this.#unanswered++
+        this.#owner.releases(message.packetId)
+      }
     }
   }
 
   /** Writes what the window allows. */
   write(now: Instant, stream: UpstreamStream, output: StreamOutput, window: number): void {
+    if (this.#hasRestored && !stream.link.awaitsQos(stream)) this.#releaseRestored(stream)
     if (this.#awaitsOwner || (this.heldUntil !== undefined && now < this.heldUntil)) return
     this.heldUntil = undefined
     const isCareful = this.#oneByOne > 0 || this.#quotas > 0
@@ -250,8 +240,7 @@ export class Outbound {
       if (next.qos === 2 && stream.link.awaitsQos(stream)) return
       this.#queue.shift()
       this.#left(next)
-      if (next.isRestored) this.#releaseRestored(stream, next)
-      else this.#write(now, stream, output, next)
+      this.#write(now, stream, output, next)
     }
   }
 
@@ -287,8 +276,8 @@ export class Outbound {
   /** An answer of the far side. Returns what is wrong with it, if anything; then it has no effect. */
   answered(now: Instant, { type, packetId, reasonCode }: PublishResponse): string | undefined {
     const message = this.#messages.get(packetId)
-    if (message === undefined || message.phase === 'waiting' || message.phase === 'left') return 'which is not in flight'
-    const { phase } = message
+    const phase = message?.phase ?? 'waiting'
+    if (message === undefined || NOT_IN_FLIGHT.has(phase)) return 'which is not in flight'
     if (type === PacketType.PUBCOMP) {
       if (phase !== 'released') return 'which is not released'
       this.#unanswered--
@@ -335,6 +324,10 @@ export class Outbound {
   }
 
   #refused(now: Instant, message: OutgoingMessage, reasonCode: number): void {
+    if (message.isLeft) {
+      this.#drop(message)
+      return
+    }
     const reason = `refused: ${reasonCodeName(reasonCode)}`
     const isQuota = reasonCode === ReasonCode.QUOTA_EXCEEDED
     if (FOR_GOOD.has(reasonCode) || (!isQuota && ++message.refusals >= REFUSALS_MAX)) {
@@ -416,14 +409,14 @@ export class Outbound {
     this.#isSilent = true
     for (const message of [...this.#messages.values()]) {
       const { packetId, phase, qos } = message
-      if (phase === 'left') {
+      if (phase === 'left' || (phase === 'sent' && message.isLeft)) {
         if (!sessionPresent) this.#drop(message)
-      } else if (phase === 'sent' && message.isLeft) this.#letGo(message)
-      else if (phase === 'sent') {
+        else if (phase === 'sent') this.#letGo(message)
+      } else if (phase === 'sent') {
         message.dup = sessionPresent
         message.phase = 'waiting'
         this.#queue.push(message)
-      } else if (phase === 'released' && !sessionPresent) {
+      } else if ((phase === 'released' || phase === 'restored') && !sessionPresent) {
         // Its receipt is lost with the session: sent again, it would come twice (MQTT-4.3.3-6).
         this.#released(message)
       } else if (phase === 'released') {
@@ -473,7 +466,7 @@ export class Outbound {
     return 'suspected'
   }
 
-  /** Forgets everything: the owner begins anew, with the same packet ids. */
+  /** Forgets everything: the owner starts over, with the same packet ids. */
   clear(): void {
     for (const message of this.#messages.values()) {
       this.#forgetContent(message)

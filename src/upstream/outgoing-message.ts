@@ -17,13 +17,11 @@ export class OutgoingMessage implements Delivery {
   readonly subscriptionIdentifiers = undefined
   /**
    * 'received': PUBREC has come, and the owner has not released it yet. 'left': QoS 2 that was sent over an earlier stream and that the
-   * owner has not asked for since. The far side may have a receipt.
+   * owner has not asked for since. The far side may have a receipt. 'restored': another process has sent it, and the owner releases it.
    */
-  phase: 'waiting' | 'sent' | 'received' | 'released' | 'left' = 'waiting'
-  /** The owner has begun anew, and has not sent it since: it does not go out over another stream. */
+  phase: 'waiting' | 'sent' | 'received' | 'released' | 'left' | 'restored' = 'waiting'
+  /** The owner has started over, and has not sent it since: it does not go out over another stream. */
   isLeft = false
-  /** From before a restart, or from another gateway: only its PUBREL is to be sent, where the far side serves QoS 2. */
-  isRestored = false
   refusals = 0
   closes = 0
   /** Its owner is told that it is refused, when the far side has released the packet id. */

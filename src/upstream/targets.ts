@@ -58,6 +58,9 @@ const PLAIN_4: Dialect = { version: 4, bridge: false }
 export const TARGET_STATES = ['up', 'idle', 'failing', 'away'] as const
 export type TargetState = (typeof TARGET_STATES)[number]
 
+/** Milliseconds between two streams that are lost for different reasons. */
+const QUESTIONS_APART_MS = 1_000
+
 /** What is known of one address: its breaker, what it speaks, and what came of attempts. */
 export class KnownTarget {
   readonly target: Target
@@ -89,8 +92,19 @@ export class KnownTarget {
   maximumQos: QoS = 2
   /** Whether that need not be found out any more. */
   isQosKnown = false
+  /** When the first stream was lost that had not answered the question. */
+  #unansweredAt: Instant | undefined = undefined
   /** What was last said of it where it has many links. */
   toldAs: 'up' | 'down' | undefined = undefined
+
+  /**
+   * A stream was lost before it was known whether QoS 2 is served. When that happens to a later one too, it may be the question that the far
+   * side does not like. The first may have ended with its node, and many others with it.
+   */
+  questionLost(now: Instant): void {
+    this.#unansweredAt ??= now
+    if (now - this.#unansweredAt >= QUESTIONS_APART_MS) this.isQosKnown = true
+  }
 
   constructor(target: Target, version: ProtocolVersion | 'auto', isBridge: boolean, backoff: Backoff) {
     this.target = target

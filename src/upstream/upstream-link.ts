@@ -390,8 +390,7 @@ export class UpstreamLink implements Link {
 
   /** The stream is gone. */
   streamLost(now: Instant, reason: string): void {
-    // It may be the question that it does not like.
-    if (this.stream?.asksForQos) this.stream.known.isQosKnown = true
+    if (this.stream?.asksForQos) this.stream.known.questionLost(now)
     this.subscriptions.withdraw(QOS_FILTER)
     this.stream = undefined
     if (reason !== '') this.status.lastError = reason

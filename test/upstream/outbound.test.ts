@@ -410,6 +410,21 @@ describe('a message after which the far side closes the stream', () => {
     expect(owner.ids(PUBCOMP)).toEqual([2])
   })
 
+  test('one that a sensor has left is refused by a quota: it is not sent again, and the next one does not wait', () => {
+    link = near.open(owner, { ofSensor: { heldMessages: 1, heldBytes: 1000 } }, { version: 5 })
+    far.script = (packet) => (packet.type === PUBLISH ? undefined : 'usual')
+    near.connect(link)
+    link.send(near.now, publish('old', 1))
+    near.run()
+    link.outbound.leave(true)
+    far.send(response(PUBREC, 1, ReasonCode.QUOTA_EXCEEDED))
+    expect(link.inFlight).toBe(0)
+    link.send(near.now, publish('new', 2))
+    near.run()
+    near.advance(90_000)
+    expect(far.of(PUBLISH)).toEqual(['1', '2'])
+  })
+
   test('every PUBLISH: each is given up with a line, and there is no loop', () => {
     far.sessionPresent = true
     far.script = (packet) => (packet.type === PUBLISH ? 'close' : 'usual')

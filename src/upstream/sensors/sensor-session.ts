@@ -101,9 +101,7 @@ export class SensorSession implements UpstreamLinkOwner {
       if (sessionsLost > seen.lost) this.#host.sessionLost(now)
     }
     if (connects !== seen.connects || (this.#quietAt !== undefined && received !== seen.received)) this.#settle(now)
-    seen.connects = connects
-    seen.received = received
-    seen.lost = sessionsLost
+    Object.assign(seen, { connects, received, lost: sessionsLost })
     this.#renewWill(now, upstream)
     if (!upstream.isUp && seen.upSince !== undefined) this.#streamLost(upstream, now - seen.upSince)
     seen.upSince = upstream.isUp ? (seen.upSince ?? now) : undefined
@@ -479,7 +477,9 @@ export class SensorSession implements UpstreamLinkOwner {
       this.#quietAt = undefined
       // The sensor may need longer than that for its answer, and the cluster sends the next message after it.
       this.#mayHaveMore = this.#isWindowFull
-      if (this.upstream?.isUp === true) this.upstream.inbound.endBacklog()
+      // What has still to be read belongs to the backlog.
+      if (this.upstream?.stream?.paused === true && this.#listening) this.#settle(now)
+      else if (this.upstream?.isUp === true && !this.upstream.stream?.paused) this.upstream.inbound.endBacklog()
       if (this.link !== undefined) this.#host.markReady(this.link)
     }
     if (this.#parkAt !== undefined && now >= this.#parkAt) this.#park(now)

@@ -35,9 +35,10 @@ export class Uplinked {
     }
     const { phase } = before
     if (phase === 'left') outbound.free(packetId)
-    const isAwaited = this.#stale?.has(packetId) !== true && phase !== 'released' && phase !== 'left'
+    const isReleased = phase === 'released' || phase === 'restored'
+    const isAwaited = this.#stale?.has(packetId) !== true && !isReleased && phase !== 'left'
     this.#stale ??= new Set()
-    if (phase !== 'released') this.#stale.add(packetId)
+    if (!isReleased) this.#stale.add(packetId)
     const refusal = (of: number): PublishResponse =>
       responseOf(of === 2 ? PacketType.PUBREC : PacketType.PUBACK, packetId, ReasonCode.QUOTA_EXCEEDED)
     return isAwaited ? [refusal(before.givenQos), refusal(qos)] : [refusal(qos)]
@@ -58,7 +59,7 @@ function isSame(
   { givenQos, phase, retain, message }: OutgoingMessage,
   { qos, retain: retains, topic, payload }: Publish,
 ): boolean {
-  if (givenQos !== qos || phase === 'released') return false
+  if (givenQos !== qos || phase === 'released' || phase === 'restored') return false
   if (phase === 'received') return true
   const sent = message.payload
   return (
