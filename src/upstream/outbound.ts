@@ -217,13 +217,13 @@ export class Outbound {
 
   #releaseRestored({ maximumQos }: UpstreamStream): void {
     this.#hasRestored = false
-    for (const message of [...this.#messages.values()]) {
-      if (message.phase !== 'restored') continue
-      if (maximumQos < 2) this.#complete(message, PacketType.PUBCOMP, 0)
+    for (const restored of [...this.#messages.values()]) {
+      if (restored.phase !== 'restored') continue
+      if (maximumQos < 2) this.#complete(restored, PacketType.PUBCOMP, 0)
       else {
-        message.phase = 'released'
+        restored.phase = 'released'
         this.#unanswered++
-        this.#owner.releases(message.packetId)
+        this.#owner.releases(restored.packetId)
       }
     }
   }
