@@ -74,7 +74,7 @@ function inWords({ sessions, ending, held, unanswered, dropped }: Cluster): stri
   const states = `Sensors: ${count(connected)} connected, ${count(connecting)} connecting, ${count(waiting)} waiting, ${count(parked)} parked`
   return [
     ending > 0 ? `${states}, ${count(ending)} ending.` : `${states}.`,
-    `Held for them: ${plural(held.messages, 'message')} (${bytes(held.bytes)}).`,
+    `Held: ${plural(held.messages, 'message')} (${bytes(held.bytes)}).`,
     `Unanswered by the cluster: ${plural(unanswered, 'message')}.`,
     `Dropped: ${count(dropped)}.`,
   ].join(' ')

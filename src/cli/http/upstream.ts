@@ -68,7 +68,7 @@ export function upstreamLines(status: UpstreamStatus, now: number): readonly str
     ...troubleLines(targets, now),
     '\n',
     `sessions of sensors: ${connected} connected, ${connecting} connecting, ${waiting} waiting to be dialled, ${parked} parked, ${ending} ending\n`,
-    `held for sensors: ${counted(held.messages, 'message')}, ${bytesText(held.bytes)}; ` +
+    `held: ${counted(held.messages, 'message')}, ${bytesText(held.bytes)}; ` +
       `unanswered by the cluster: ${counted(unanswered, 'message')}; dropped: ${counted(dropped, 'message')}\n`,
   ]
 }

@@ -5,7 +5,7 @@ import { ReasonCode } from '../../mqtt/reason-codes.ts'
 import type { Server } from '../../server.ts'
 import type { SessionKey } from '../../store/store.ts'
 import type { SensorSession } from '../../upstream/sensors/sensor-session.ts'
-import { done, type HttpRequest, type HttpResponse, type HttpWork, NEXT_TURN, problem } from '../exchange.ts'
+import { done, type HttpRequest, type HttpResponse, type HttpWork, NEXT_TURN, problem, ROOM_MS } from '../exchange.ts'
 import { type ClientEntry, sensorEntry, sessionEntry } from './client-json.ts'
 import { clusterSession } from './sensor-upstream.ts'
 
@@ -75,8 +75,8 @@ function close({ broker }: Server, now: Instant, session: Session): void {
   if (link !== undefined) broker.close(now, link, ReasonCode.ADMINISTRATIVE_ACTION, true, 'an operator has disconnected it')
 }
 
-/** How often, in pauses of `ROOM_MS`, is looked whether the cluster has ended a session: five seconds in all. */
-const LOOKS_MAX = 250
+/** How often is looked whether the cluster has ended a session: for five seconds in all. */
+const LOOKS_MAX = 5_000 / ROOM_MS
 /** How often a client that comes back is disconnected before its session can be ended. */
 const TRIES_MAX = 3
 
@@ -112,7 +112,9 @@ export function* endClient(server: Server, client: ClientEntry, request: HttpReq
   if (farewell === undefined) return done
   const isOver = (): boolean => sensors?.farewells.get(clientId) !== farewell
   for (let left = LOOKS_MAX; !isOver() && left > 0 && sensors?.targets.isAway(now) === false; left--) now = yield { kind: 'room' }
-  return isOver() ? done : problem(503, `its session at the cluster ends when that can be reached: ${farewell.lastError}`)
+  if (isOver()) return done
+  const why = farewell.lastError === '' ? '' : `: ${farewell.lastError}`
+  return problem(503, `its session at the cluster ends when that can be reached${why}`)
 }
 
 /** The user as whom a sensor connects to the cluster; also of one that has not connected since the start. */

@@ -288,7 +288,7 @@ export const DISCONNECT_CLIENT: RouteSpec = {
   tag: TAG,
   summary: 'Disconnects a client',
   description:
-    'MQTT 5 clients get reason code 0x98 (Administrative action), sensors DISCONNECT. The will is published by its rules, and the session stays.',
+    'MQTT 5 clients get reason code 0x98 (Administrative action), sensors DISCONNECT. The will is published by its rules, and the session stays, unless it is clean.',
   params: { id: ID },
   answers: { 204: { description: 'it is disconnected' }, ...NONE },
 }

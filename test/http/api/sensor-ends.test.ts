@@ -217,7 +217,9 @@ describe.each(VERSIONS)('an operator ends the session of a sensor, in front of %
     world.advance(100)
     far.script = () => undefined
     const before = world.now
-    expect(end(world).status).toBe(503)
+    const { status, body } = end(world)
+    expect(status).toBe(503)
+    expect(JSON.parse(body).detail).toBe('its session at the cluster ends when that can be reached')
     expect(world.now - before).toBeGreaterThanOrEqual(5_000)
     expect(world.now - before).toBeLessThan(6_000)
   })

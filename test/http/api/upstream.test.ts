@@ -194,7 +194,7 @@ test('roost upstream and roost status', () => {
     expect.stringMatching(/^mqtt:\/\/two:1883 +idle +- +- +0 +0 +0 +0 +-\n$/),
     '\n',
     'sessions of sensors: 1 connected, 0 connecting, 0 waiting to be dialled, 0 parked, 0 ending\n',
-    'held for sensors: 0 messages, 0 B; unanswered by the cluster: 0 messages; dropped: 0 messages\n',
+    'held: 0 messages, 0 B; unanswered by the cluster: 0 messages; dropped: 0 messages\n',
   ])
   const overview = new TestApi().ask('GET', '/api/v1/overview').body
   const shown = () => overviewLines({ ...overview, upstream: upstreamCounts(world.server) }, '', 0)
