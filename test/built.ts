@@ -4,7 +4,10 @@ import { join } from 'node:path'
 
 const ROOT = new URL('..', import.meta.url).pathname
 
-/** Tests that start dist/main.js by hand would otherwise judge whatever was built last. What is up to date stays: other tests may be using it. */
+/**
+ * Tests that start dist/main.js by hand would otherwise judge whatever was built last. What is up to date stays: other tests may be
+ * using it.
+ */
 export default function setup(): void {
   const program = join(ROOT, 'dist/main.js')
   const builtAt = existsSync(program) ? statSync(program).mtimeMs : 0

@@ -122,7 +122,10 @@ export class ServerChecker implements Observer {
     }
   }
 
-  /** Messages with QoS 1 and 2 that may be in flight to a client: as many as the server allows, to a bridge of MQTT 5 no more than its window. */
+  /**
+   * Messages with QoS 1 and 2 that may be in flight to a client: as many as the server allows, to a bridge of MQTT 5 no more than its
+   * window.
+   */
   #windowOf(key: string): number {
     const { window, version } = this.#setup
     const isApp = this.#apps.some(({ id }) => key === `mqtt:${id}`)

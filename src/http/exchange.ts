@@ -43,8 +43,8 @@ export interface HttpResponse {
 
 /**
  * Why a route continues later: after everything else has had its turn, after some milliseconds in which the store may get room, or a
- * cluster answers, once a record is durable (with 503 and `late` if that takes too long), or after a reload or a change of a user, whose result is then in
- * `result`.
+ * cluster answers, once a record is durable (with 503 and `late` if that takes too long), or after a reload or a change of a user,
+ * whose result is then in `result`.
  */
 export type Pause =
   | { readonly kind: 'turn' }
@@ -74,7 +74,7 @@ export type ReloadResult = { readonly warnings: readonly string[] } | { readonly
 export type HttpWork = Generator<Pause, HttpResponse, Instant>
 
 export const NEXT_TURN: Pause = { kind: 'turn' }
-/** Milliseconds of a pause in which the store may get room. */
+/** Milliseconds of a pause in which the store may get room, or a cluster answers. */
 export const ROOM_MS = 20
 /** Sessions, retained messages and the like that one step looks at: 1 to 3 ms. */
 export const ENTRIES_PER_TURN = 1000

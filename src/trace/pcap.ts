@@ -38,7 +38,8 @@ interface Flow {
 /**
  * Writes events as a capture file in the classic pcap format. Streams appear as plain MQTT over TCP, whatever carries them (TLS,
  * WebSocket), with a handshake at their beginning and sequence numbers that fit, so that Wireshark reassembles packets;
- * datagrams as UDP. A stream to another broker has a port of this side for itself, so that those to one target are told apart. A peer that has no IP address (Unix socket, serial line) gets one in 198.18.0.0/15, which is nobody's.
+ * datagrams as UDP. A stream to another broker has a port of this side for itself, so that those to one target are told apart. A
+ * peer that has no IP address (Unix socket, serial line) gets one in 198.18.0.0/15, which is nobody's.
  */
 export class PcapWriter {
   readonly #payloads: boolean

@@ -10,7 +10,7 @@ export interface BridgeHost {
   readonly maxTopicLevels: number
   /** Filters of the subscriptions of a local session. */
   filtersOf(session: SessionKey): readonly string[]
-  /** Packet ids of QoS 2 messages that a local session has received and not released, with fingerprints of those from before a restart. */
+  /** Packet ids of QoS 2 messages that a local session has received and not released, with fingerprints from before a restart. */
   receiptsOf(session: SessionKey): ReadonlyMap<number, number | undefined>
   /** Publishes a value under `$SYS` here. */
   publishSys(now: Instant, topic: string, value: string): void

@@ -6,7 +6,7 @@ import { ReasonCode } from '../mqtt/reason-codes.ts'
 
 export const GOODBYE: Disconnect = { type: PacketType.DISCONNECT, reasonCode: 0, properties: NO_PROPERTIES }
 
-/** What a sensor is told. */
+/** Close sent to a sensor that an operator disconnects. */
 export const BY_OPERATOR: Close = {
   type: OutgoingType.CLOSE,
   reasonCode: ReasonCode.ADMINISTRATIVE_ACTION,

@@ -46,7 +46,7 @@ import type { UpstreamStream } from './upstream-stream.ts'
  *   makes them again when the far side has lost the session. `poll` gives SUBACK and UNSUBACK.
  * - `send` or (without a copy) `deliver` a message with the packet id that the owner has for it; the far side gets the same id. The
  *   link keeps it until it is answered, and sends it again over the next stream. `poll` gives PUBACK, PUBREC and PUBCOMP; with the
- *   error code 0x83, or with 0x10 if the far side may have it, the message is given up, and that was said. The owner sends PUBREL, also
+ *   error code 0x83, or of a bridge with 0x10 if the far side may have it, it is given up, and that was said. The owner sends PUBREL, also
  *   after a restart of the process, when the link does not know the message any more. QoS 0 while no stream is up is dropped, with a
  *   notice: do not poll the other side while `state` is not 'open'. A message that the far side refuses because of a quota waits, and
  *   those behind it with it; what it refuses otherwise, what is too large for it, and what it closed the stream after twice is given up.
