@@ -62,6 +62,13 @@ export class Ledger {
     return count
   }
 
+  /** Deliveries behind the first ones, and all of messages from before the ledger that this one follows, which have come before. */
+  get copies(): number {
+    let firsts = 0
+    for (const texts of this.#received.values()) firsts += new Set(texts.filter((text) => this.sent.has(text))).size
+    return this.deliveries - firsts
+  }
+
   /** QoS 1 and 2: what was acknowledged reached everybody who is owed it. */
   missing(): string[] {
     const problems: string[] = []

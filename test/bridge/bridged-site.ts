@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { LiveClient, type Run } from '../../crash/live-clients.ts'
 import { Ledger, type Sent } from '../../fuzz/sim/ledger.ts'
 import { Random } from '../../fuzz/sim/random.ts'
+import { type Copier, type Delivery, doubled } from './copies.ts'
 import type { End } from './ends.ts'
 import type { Line, Way } from './line.ts'
 import type { Carried, LineLedger } from './line-ledger.ts'
@@ -24,10 +25,8 @@ class Side implements Run {
   readonly publishers: readonly LiveClient[]
   readonly subscriber: LiveClient
   readonly end: End
-  /** Killed in this round, and may have forgotten what it had acknowledged. */
-  mayForget = false
-  /** The same in the round before, of which copies may still arrive. */
-  couldForget = false
+  /** The last round in which it was killed and may have forgotten what it had acknowledged; -1 before that. */
+  forgotIn = -1
   readonly #site: BridgedSite
 
   constructor(site: BridgedSite, end: End, sends: Way) {
@@ -48,6 +47,15 @@ class Side implements Run {
 
   acknowledged({ text }: Sent, reasonCode: number): void {
     this.#site.acknowledgedBy(this, text, reasonCode)
+  }
+
+  /** Killed in this round, and may have forgotten what it had acknowledged. */
+  get mayForget(): boolean {
+    return this.forgotIn === this.#site.round
+  }
+
+  get copier(): Copier {
+    return { name: this.end.name, keepsItsWord: this.end.keepsItsWord, forgotIn: this.forgotIn }
   }
 
   violated(what: string): void {
@@ -88,13 +96,15 @@ export class BridgedSite {
   readonly #seenAt = new Map<string, number>()
   /** Messages that were published in all rounds. */
   published = 0
+  /** How many rounds have been judged. */
+  round = 0
   /** Those that an end has lost that was killed, and had not saved what it had acknowledged: not ours. */
   lostByOthers = 0
   /** Deliveries behind the first ones, by QoS, of the rounds before the last one. */
   readonly #again = { 1: 0, 2: 0 }
   /** Of the last round, of which copies may still arrive. */
   #judged: Ledger | undefined
-  /** Those with QoS 2 of the rounds before it, and how often they came: an end that is killed twice may have forgotten the same exchange both times. */
+  /** Those with QoS 2 of the rounds before it: an end that is killed twice may have forgotten the same exchange both times. */
   readonly #older = new Map<string, Delivery>()
 
   constructor(options: SiteOptions) {
@@ -164,7 +174,7 @@ export class BridgedSite {
   }
 
   async kill(side: Side): Promise<void> {
-    side.mayForget ||= !side.end.keepsItsWord
+    if (!side.end.keepsItsWord) side.forgotIn = this.round
     this.#note(side, 'is killed')
     await side.end.kill()
     this.#note(side, 'is gone')
@@ -199,17 +209,14 @@ export class BridgedSite {
     const found = [...violations, ...this.#missing(), ...this.#allDoubled(), ...this.#disordered()]
     this.lostByOthers += this.ledger.missing().length
     for (const qos of [1, 2] as const) this.#again[qos] += againIn(this.#judged, qos)
-    for (const delivery of deliveriesOf(this.#judged)) this.#older.set(delivery.sent.text, delivery)
+    for (const delivery of deliveriesOf(this.#judged, this.round - 1)) this.#older.set(delivery.sent.text, delivery)
     this.#judged = this.ledger
     // A message of this round may come again in the next one.
     this.ledger = this.#newLedger(this.ledger)
     this.#atEnds.clear()
     this.#seenAt.clear()
     violations.length = 0
-    for (const side of [this.near, this.far]) {
-      side.couldForget = side.mayForget
-      side.mayForget = false
-    }
+    this.round++
     return found.length === 0 ? [] : [...found.slice(0, FOUND_MAX), this.#seen()]
   }
 
@@ -272,7 +279,7 @@ export class BridgedSite {
     return problems
   }
 
-  /** Of this round, of the last one, and copies of those before, for which an end may have forgotten its exchange in any of its kills. */
+  /** Of this round, of the last one, and copies of those before. */
   #allDoubled(): string[] {
     const copied = new Set<Delivery>()
     for (const text of RECEIVERS.flatMap((receiver) => this.ledger.received(receiver))) {
@@ -282,23 +289,11 @@ export class BridgedSite {
       this.#again[2]++
       copied.add(delivery)
     }
-    return [
-      ...this.#doubled([...copied], ({ end }) => !end.keepsItsWord),
-      ...this.#doubled(deliveriesOf(this.#judged), ({ mayForget, couldForget }) => mayForget || couldForget),
-      ...this.#doubled(deliveriesOf(this.ledger), ({ mayForget }) => mayForget),
-    ]
-  }
-
-  #doubled(deliveries: readonly Delivery[], mayForget: (side: Side) => boolean): string[] {
-    return deliveries.flatMap(({ sent, count }) => {
-      const { from, to, carried } = this.#wayOf(sent)
-      const begun = carried?.begun ?? 0
-      const resent = from.end.keepsItsWord ? 0 : (carried?.begunAfterRelease ?? 0)
-      const history = this.#historyOf(sent.text, carried)
-      if (!mayForget(from) && begun > (carried?.mayBegin ?? 1) + resent)
-        return [`${from.end.name} has sent "${sent.text}" with QoS 2 as ${begun} messages${history}`]
-      const most = mayForget(to) ? Number.POSITIVE_INFINITY : mayForget(from) ? begun : 1 + resent
-      return count > most ? [`"${sent.text}" with QoS 2 came ${count} times, and was sent as ${begun} messages${history}`] : []
+    const recent = [...deliveriesOf(this.#judged, this.round - 1), ...deliveriesOf(this.ledger, this.round)]
+    return [...copied, ...recent].flatMap((delivery) => {
+      const { from, to, carried } = this.#wayOf(delivery.sent)
+      const problem = doubled(delivery, carried, from.copier, to.copier)
+      return problem === undefined ? [] : [`${problem}${this.#historyOf(delivery.sent.text, carried)}`]
     })
   }
 
@@ -331,18 +326,12 @@ export class BridgedSite {
   }
 }
 
-/** How often a message with QoS 2 has come. */
-interface Delivery {
-  readonly sent: Sent
-  count: number
-}
-
-/** Of all those with QoS 2. */
-function deliveriesOf(ledger: Ledger | undefined): Delivery[] {
+/** Of all those with QoS 2, of one round. */
+function deliveriesOf(ledger: Ledger | undefined, round: number): Delivery[] {
   if (ledger === undefined) return []
   const times = new Map<string, number>()
   for (const receiver of RECEIVERS) for (const text of ledger.received(receiver)) times.set(text, (times.get(text) ?? 0) + 1)
-  return [...ledger.sent.values()].flatMap((sent) => (sent.qos === 2 ? [{ sent, count: times.get(sent.text) ?? 0 }] : []))
+  return [...ledger.sent.values()].flatMap((sent) => (sent.qos === 2 ? [{ sent, round, count: times.get(sent.text) ?? 0 }] : []))
 }
 
 /** Deliveries of messages with this QoS behind the first ones. */

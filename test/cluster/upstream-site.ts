@@ -52,8 +52,9 @@ export class UpstreamSite implements Field {
   isBusy = false
   /** With QoS 1, of all rounds: a copy may come late, when others were published and judged since. */
   readonly #mayComeAgain = new Set<string>()
-  /** In all rounds: acknowledged to sensors and to the publisher, copies of QoS 1, and first deliveries that newer ones had overtaken. */
-  readonly totals = { up: 0, down: 0, copies: 0, overtaken: 0 }
+  readonly #totals = { up: 0, down: 0, copies: 0, overtaken: 0 }
+  /** Of the last round, of which copies may still arrive. */
+  #judged: Ledger | undefined
   /** By client id, when the round was judged before. */
   readonly #takeovers = new Map<string, number>()
 
@@ -132,14 +133,16 @@ export class UpstreamSite implements Field {
     const stalled = (await this.#drained(drainMs / 2)) ? [] : ((await cluster.stalled?.()) ?? [])
     await this.#drained(drainMs / 2)
     await this.#quiet()
-    const { ledger, violations, totals } = this
+    const { ledger, violations } = this
+    const totals = this.#totals
     if (this.#openCount > 0) violations.push(`${this.#openCount} messages were never acknowledged`)
     const disordered = ledger.disordered()
     const isOrdered = !cluster.keepsOrder || (await until(() => this.#isExplained(disordered), LOGGED_MS))
     const found = [...violations, ...ledger.missing(), ...this.#doubled(), ...(isOrdered ? [] : disordered)]
     for (const { clientId } of this.sensors) this.#takeovers.set(clientId, this.#takeoversOf(clientId))
     totals.overtaken += disordered.length
-    totals.copies += ledger.deliveries - new Set(this.#texts()).size
+    totals.copies += this.#judged?.copies ?? 0
+    this.#judged = ledger
     for (const { publisher, acknowledged, qos, text } of ledger.sent.values()) {
       if (acknowledged) totals[publisher === 'publisher' ? 'down' : 'up']++
       if (qos === 1 || cluster.maximumQos === 1) this.#mayComeAgain.add(text)
@@ -184,9 +187,12 @@ export class UpstreamSite implements Field {
     return this.options.cluster.maximumQos === 2 ? problems : problems.filter((each) => !isQos2(each))
   }
 
-  #texts(): string[] {
-    const receivers = ['station', ...this.sensors.map(({ clientId }) => clientId)]
-    return receivers.flatMap((receiver) => this.ledger.received(receiver).map((text) => `${receiver} ${text}`))
+  /**
+   * In all rounds that were judged: acknowledged to sensors and to the publisher, copies of QoS 1, and first deliveries that newer ones
+   * had overtaken.
+   */
+  get totals(): { readonly up: number; readonly down: number; readonly copies: number; readonly overtaken: number } {
+    return { ...this.#totals, copies: this.#totals.copies + (this.#judged?.copies ?? 0) }
   }
 
   get #openCount(): number {
