@@ -185,18 +185,24 @@ describe('what a bridge has handed to the local session is in the account', () =
   })
 })
 
+/** Connections whose sockets are not read. */
+function pausedOf(world: Dialling): Set<number> {
+  const paused = new Set<number>()
+  const { seen } = world
+  world.seen = (out) => {
+    seen(out)
+    if (out.kind === 'pause') paused.add(out.connection)
+    else if (out.kind === 'resume') paused.delete(out.connection)
+  }
+  return paused
+}
+
 describe('the limit for all', () => {
   test('sleeping sensors are sent large messages: their connections are not read, and nothing is lost', () => {
     const memory = { memoryLimit: 2000 * KIB, ...LIMITS }
     const world = new SensorWorld({}, undefined, { memory })
     const far = new ScriptedFar(world)
-    const paused = new Set<number>()
-    const { seen } = world
-    world.seen = (out) => {
-      seen(out)
-      if (out.kind === 'pause') paused.add(out.connection)
-      else if (out.kind === 'resume') paused.delete(out.connection)
-    }
+    const paused = pausedOf(world)
     /** A socket that is not read. */
     const unread = new Map<number, (() => void)[]>()
     const publish = (at: number, packetId: number): void => {
@@ -236,6 +242,30 @@ describe('the limit for all', () => {
       world.advance(200)
     }
     expect(got).toBe(10)
+  })
+
+  test.each([0, 1, 2] as const)('a lost sensor is sent a message with QoS %s: the answer to its will is read', (qos) => {
+    const options = { targets: { ...SENSORS.targets, version: 4 as const } }
+    const { used } = connected(options, { will: true }).world.server.memory
+    const { world, far } = connected(options, { will: true }, { memory: { memoryLimit: used + 20_000, ...LIMITS } })
+    const paused = pausedOf(world)
+    far.script = (packet) => (packet.type === PacketType.PUBLISH ? undefined : 'usual')
+    world.advance(100_000)
+    const [id] = far.of(PacketType.PUBLISH).map(Number)
+    // The cluster numbers its messages itself.
+    far.publish('t/a', LONG, qos, qos === 0 ? 0 : id!)
+    far.publish('t/a', LONG, qos, qos === 0 ? 0 : 2)
+    expect(paused.size).toBe(0)
+    far.send(response(PUBREL, id!))
+    world.run()
+    expect(world.server.sensors!.owesWill('valve')).toBe(true)
+    // Nothing is answered, and nothing is kept.
+    expect(far.got.at(-1)?.type).toBe(PacketType.PUBLISH)
+    expect(world.upstream.held.sum).toBeLessThan(LONG.length)
+    far.send(response(PUBACK, id!))
+    world.run()
+    expect(world.server.sensors!.owesWill('valve')).toBe(false)
+    expect(world.upstream.links.size).toBe(0)
   })
 
   test('topic filters of sensors: above it SUBSCRIBE is refused', () => {

@@ -66,20 +66,32 @@ export class Farewell implements UpstreamLinkOwner {
     // Nothing is to be done that would need a stream.
     if (!link.isUp && will === undefined && !endsSession) this.#end(now, GOODBYE)
     else {
-      link.listen(now, false)
       link.unpark(now)
       this.upstreamReady(now, link)
     }
   }
 
   upstreamReady(now: Instant, link: UpstreamLink): void {
+    this.#discardMessages(now, link)
     for (let out = link.poll(now); out !== undefined; out = link.poll(now)) {
-      if (!('packetId' in out) || out.packetId !== this.#willId) continue
+      // Messages and PUBREL have packet ids of the cluster.
+      if (out.type !== PacketType.PUBACK && out.type !== PacketType.PUBREC && out.type !== PacketType.PUBCOMP) continue
+      if (out.packetId !== this.#willId) continue
       if (out.type === PacketType.PUBREC && out.reasonCode < 0x80) link.send(now, responseOf(PacketType.PUBREL, out.packetId))
       else this.#isPublished = true
     }
     if (link.yieldedTo !== '') this.#end(now, GOODBYE)
     else if (link.isUp) this.#work(now, link)
+  }
+
+  /**
+   * Messages that are not answered stay in the session at the cluster, and with QoS 0 there is nobody to receive them. If they waited
+   * here, the stream might not be read, and with it the answer to the will.
+   */
+  #discardMessages(now: Instant, link: UpstreamLink): void {
+    link.inbound.forgetWaiting()
+    // Not while it is to be dialled: links that listen are dialled before those of sensors that sleep.
+    link.listen(now, link.isUp)
   }
 
   #work(now: Instant, link: UpstreamLink): void {

@@ -77,8 +77,12 @@ export class SensorWorld extends Dialling {
 }
 
 /** A gateway, a far side that does what a test tells it, and a sensor that is connected. */
-export function connected(options: Partial<SensorUpstreamOptions> = {}, { clean = false, will = false } = {}) {
-  const world = new SensorWorld(options)
+export function connected(
+  options: Partial<SensorUpstreamOptions> = {},
+  { clean = false, will = false } = {},
+  more: Partial<ServerOptions> = {},
+) {
+  const world = new SensorWorld(options, undefined, more)
   const far = new ScriptedFar(world)
   world.send(R, say.connect('valve', { clean, will }))
   if (will) world.send(R, say.willTopic('wills/valve', 1), say.willMsg('gone'))
