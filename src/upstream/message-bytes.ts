@@ -1,5 +1,5 @@
 import { COST } from '../base/memory-costs.ts'
 import type { Publish } from '../mqtt/publish.ts'
 
-/** What a message takes. The broker may give one that it has accepted other properties, and then it takes something else. */
+/** Bytes a message counts. Keep the value: the broker may replace the properties, which changes the weight. */
 export const messageBytes = ({ weight }: Publish): number => COST.message + weight
