@@ -1,32 +1,63 @@
 import type { Instant } from '../base/machine.ts'
 import type { Memory } from '../base/memory.ts'
 import type { NoticeSink } from '../base/notice.ts'
+import type { StreamOutput } from '../mqtt/stream-output.ts'
 import type { Inbound } from './inbound.ts'
+import type { UpstreamStream } from './upstream-stream.ts'
 
-/** Milliseconds between two notices of the same. */
-const TOLD_EVERY_MS = 60_000
+/** Milliseconds between two notices of this kind. */
+const NOTICE_INTERVAL_MS = 60_000
+/** Bytes that one read of a socket returns at most. */
+const READ_BYTES = 64 * 1024
 
-/** Decides when a stream is not read for a while, so that what its far side has to send waits there. */
+/** Pauses reading from a far side while its messages wait here. */
 export class Backpressure {
   readonly #memory: Memory
   readonly #notice: NoticeSink
-  #tellAt: Instant = Number.NEGATIVE_INFINITY
+  readonly #output: StreamOutput
+  /** Streams that were read in this turn while messages waited. */
+  readonly #read: UpstreamStream[] = []
+  #noticeAt: Instant = Number.NEGATIVE_INFINITY
 
-  constructor(memory: Memory, notice: NoticeSink) {
+  constructor(memory: Memory, notice: NoticeSink, output: StreamOutput) {
     this.#memory = memory
     this.#notice = notice
+    this.#output = output
   }
 
-  /**
-   * `octets` have been read. True if too much waits for the owner of the link, or anything at all while there is no memory for as
-   * much again.
-   */
-  isTooMuch(now: Instant, { isFull, waiting }: Inbound, octets: number): boolean {
+  /** A chunk has been read. Whether its messages wait is known once the owner of the link has had its turn: `pause`. */
+  read(stream: UpstreamStream): void {
+    if (!stream.paused && stream.link.inbound.waiting > 0) this.#read.push(stream)
+  }
+
+  /** The owners of all links have had their turn. Returns whether a stream was paused. */
+  pause(now: Instant): boolean {
+    let any = false
+    for (let stream = this.#read.pop(); stream !== undefined; stream = this.#read.pop()) {
+      const { link, paused } = stream
+      if (paused || link.stream !== stream || !this.#isTooMuch(now, link.inbound)) continue
+      stream.paused = true
+      this.#output.pause(stream)
+      any = true
+    }
+    return any
+  }
+
+  /** Reads a stream again if little enough waits. */
+  resume(now: Instant, stream: UpstreamStream): void {
+    if (!stream.paused || !stream.link.inbound.isDrained) return
+    stream.paused = false
+    stream.lastReceived = now
+    this.#output.resume(stream)
+  }
+
+  /** True if too much waits for the owner of the link, or anything at all while there is no memory for another read. */
+  #isTooMuch(now: Instant, { isFull, waiting }: Inbound): boolean {
     if (isFull || waiting === 0) return isFull
-    const over = this.#memory.refusal(undefined, octets)
+    const over = this.#memory.refusal(undefined, READ_BYTES)
     if (over === undefined) return false
-    if (now >= this.#tellAt) {
-      this.#tellAt = now + TOLD_EVERY_MS
+    if (now >= this.#noticeAt) {
+      this.#noticeAt = now + NOTICE_INTERVAL_MS
       const reason = `${over.reason}: connections to other brokers whose messages wait here are not read`
       this.#notice({ code: 'limit-reached', level: 'warn', limit: over.limit, reason })
     }

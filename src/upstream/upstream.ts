@@ -87,7 +87,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     this.notices = new UpstreamNotices(parts.notice)
     const { dialsPerSecond } = { ...DEFAULT_UPSTREAM, ...options }
     this.#dials = new DialQueue(dialsPerSecond, this.#timers)
-    this.#backpressure = new Backpressure(parts.memory, parts.notice)
+    this.#backpressure = new Backpressure(parts.memory, parts.notice, parts.output)
     parts.memory.count('connections', () => this.#streamBytes + this.#readers.remembered.sum)
     parts.memory.count('receive_buffers', () => this.#readers.buffered)
     parts.memory.count('messages', () => this.held.sum)
@@ -176,7 +176,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
       link.dirty = false
       this.#write(now, link)
     }
-    return any
+    return any || this.#backpressure.pause(now)
   }
 
   endTurn(): void {
@@ -365,12 +365,12 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
       return
     }
     stream.reading(bytes)
-    this.#read(now, stream, bytes.length)
+    this.#read(now, stream)
     stream.read(!this.#streams.has(stream.id))
   }
 
-  #read(now: Instant, stream: UpstreamStream, octets: number): void {
-    const { framer, link } = stream
+  #read(now: Instant, stream: UpstreamStream): void {
+    const { framer } = stream
     const { output } = this.#parts
     while (this.#streams.has(stream.id) && framer.next()) {
       const { bytes, start, bodyStart, end } = framer
@@ -389,10 +389,7 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     }
     if (!this.#streams.has(stream.id)) return
     if (framer.error !== undefined) this.#malformed(now, stream, framer.error)
-    else if (!stream.paused && this.#backpressure.isTooMuch(now, link.inbound, octets)) {
-      stream.paused = true
-      output.pause(stream)
-    }
+    else this.#backpressure.read(stream)
   }
 
   #packet(now: Instant, stream: UpstreamStream, packet: Packet): void {
@@ -491,9 +488,6 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     const { stream } = link
     if (stream?.state !== 'up') return
     if (nextLook(link) !== undefined || link.subscriptions.waitsSince !== undefined) this.#watch(now, stream)
-    if (!stream.paused || !link.inbound.isDrained) return
-    stream.paused = false
-    stream.lastReceived = now
-    this.#parts.output.resume(stream)
+    this.#backpressure.resume(now, stream)
   }
 }

@@ -197,6 +197,46 @@ function pausedOf(world: Dialling): Set<number> {
   return paused
 }
 
+describe('above the limit, a link of a bridge', () => {
+  const memoryLimit = 10 * 1024 * KIB
+  let near: Dialling
+  let far: ScriptedFar
+  let owner: Owner
+  let link: UpstreamLink
+  let others: number
+  let outputs: string[]
+  let paused: Set<number>
+  beforeEach(() => {
+    near = new Dialling({ memory: { memoryLimit, ...LIMITS } })
+    near.server.memory.count('messages', () => others)
+    others = memoryLimit
+    outputs = []
+    near.seen = ({ kind }) => outputs.push(kind)
+    paused = pausedOf(near)
+    far = new ScriptedFar(near)
+    far.script = (packet) => (packet.type === PacketType.PUBLISH ? undefined : 'usual')
+    far.sessionPresent = true
+    owner = new Owner()
+    link = near.open(owner)
+    near.connect(link)
+  })
+  const notices = () => near.notices.filter(({ limit }) => limit === 'memory_limit')
+
+  test('is read as long as its owner takes the messages, and no cache is emptied for that', () => {
+    let emptied = 0
+    near.server.memory.cache(() => emptied++)
+    for (let packetId = 1; packetId <= 10; packetId++) far.publish('a', LONG, 1, packetId)
+    expect(owner.messages).toHaveLength(10)
+    expect(outputs).not.toContain('pause')
+    expect(notices()).toEqual([])
+    expect(emptied).toBe(0)
+    link.listen(near.now, false)
+    far.publish('a', LONG, 1, 11)
+    expect(paused.size).toBe(1)
+    expect(notices()).toHaveLength(1)
+  })
+})
+
 describe('the limit for all', () => {
   test('sleeping sensors are sent large messages: their connections are not read, and nothing is lost', () => {
     const memory = { memoryLimit: 2000 * KIB, ...LIMITS }
