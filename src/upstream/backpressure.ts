@@ -9,6 +9,8 @@ import type { UpstreamStream } from './upstream-stream.ts'
 const NOTICE_INTERVAL_MS = 60_000
 /** Bytes that one read of a socket returns at most. */
 const READ_BYTES = 64 * 1024
+/** Milliseconds after which a paused stream is read once more while messages to its far side are unanswered. */
+const ANSWERS_INTERVAL_MS = 1_000
 
 /** Pauses reading from a far side while its messages wait here. */
 export class Backpressure {
@@ -43,12 +45,21 @@ export class Backpressure {
     return any
   }
 
-  /** Reads a stream again if little enough waits. */
+  /** Reads a stream again if nothing waits, or little and there is memory for another read or it is time for answers. */
   resume(now: Instant, stream: UpstreamStream): void {
-    if (!stream.paused || !stream.link.inbound.isDrained) return
+    if (!stream.paused || !this.#mayResume(now, stream)) return
     stream.paused = false
     stream.lastReceived = now
     this.#output.resume(stream)
+  }
+
+  #mayResume(now: Instant, { link, lastReceived }: UpstreamStream): boolean {
+    const { waiting, isDrained } = link.inbound
+    if (waiting === 0 || !isDrained) return isDrained
+    // The queue of a bridge may be what takes the memory, and the answers to its messages are not read either.
+    if (link.inFlight > 0 && now >= lastReceived + ANSWERS_INTERVAL_MS) return true
+    // Asked at each write: no caches are emptied for that.
+    return this.#memory.used + READ_BYTES <= this.#memory.limits.memoryLimit
   }
 
   /** True if too much waits for the owner of the link, or anything at all while there is no memory for another read. */

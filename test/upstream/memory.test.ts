@@ -235,6 +235,58 @@ describe('above the limit, a link of a bridge', () => {
     expect(paused.size).toBe(1)
     expect(notices()).toHaveLength(1)
   })
+
+  test('is not read while a message waits, whatever is written to it', () => {
+    link.listen(near.now, false)
+    far.publish('a', LONG, 1, 1)
+    const expectPaused = (): void => expect(paused).toEqual(new Set([far.stream.connection]))
+    expectPaused()
+    outputs = []
+    for (let packetId = 1; packetId <= 5; packetId++) near.publish(link, 'out', 'x', 1, packetId)
+    expect(far.of(PacketType.PUBLISH)).toHaveLength(5)
+    near.subscribe(link, 10, { filter: 'b' })
+    expectPaused()
+    expect(outputs).not.toContain('resume')
+    // The message that waits is still here when the next stream is up.
+    paused.clear()
+    far.close()
+    near.advance(10_000)
+    expect(link.isUp).toBe(true)
+    expectPaused()
+    link.listen(near.now, true)
+    near.run()
+    expect(owner.messages).toHaveLength(1)
+    expect(paused.size).toBe(0)
+  })
+
+  test('is read once a second while messages to it are unanswered, which may be what takes the memory', () => {
+    link.listen(near.now, false)
+    for (let packetId = 1; packetId <= 3; packetId++) {
+      far.publish('a', LONG, 1, packetId)
+      near.publish(link, 'out', 'x', 1, packetId)
+      expect(paused.size).toBe(1)
+      near.advance(1_000)
+      link.poll(near.now)
+      near.run()
+      expect(paused.size).toBe(0)
+    }
+    for (let packetId = 1; packetId <= 3; packetId++) far.send(response(PUBACK, packetId))
+    near.run()
+    expect(owner.ids(PUBACK)).toEqual([1, 2, 3])
+    near.advance(1_000)
+    link.poll(near.now)
+    near.run()
+    expect(paused.size).toBe(1)
+  })
+
+  test('is read again when there is memory, and something is written', () => {
+    link.listen(near.now, false)
+    far.publish('a', LONG, 1, 1)
+    others = 0
+    near.publish(link, 'out', 'x', 1, 1)
+    expect(paused.size).toBe(0)
+    expect(link.inbound.waiting).toBe(1)
+  })
 })
 
 describe('the limit for all', () => {
