@@ -169,8 +169,10 @@ export class DropsTold extends SiteChecker {
     // A hook may have taken its time before it, or before the message was held against its type.
     const { hook } = this.site.setup
     const isRefusedLater = (text: string): boolean => refuses(hook, text) || (hook !== 'none' && isUnfit(text))
-    // The store may have filled up while the hook took its time; what was acknowledged has found room.
-    const foundNoRoom = (acknowledged: boolean): boolean => hook !== 'none' && notice.code === 'store-full' && !acknowledged
+    // The store may have filled up while the hook took its time, and limits are looked at again behind it, with the content type that the message
+    // has got from its type; what was acknowledged has found room.
+    const isFull = notice.code === 'store-full' || notice.limit !== undefined
+    const foundNoRoom = (acknowledged: boolean): boolean => hook !== 'none' && isFull && !acknowledged
     const refused = ({ one: { publisher, qos, text, acknowledged }, at }: Owed): boolean =>
       id === QOS_M1
         ? qos === -1
