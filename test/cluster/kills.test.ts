@@ -11,7 +11,7 @@ import { UpstreamSite } from './upstream-site.ts'
 const isFull = process.env.FULL === '1'
 const SEED = Number(process.env.CLUSTER_SEED ?? Date.now() % 2 ** 31)
 /** For one kill, ms; and for a cluster to start. */
-const KILL_MS = 150_000
+const KILL_MS = isFull ? 150_000 : 90_000
 const START_MS = 180_000
 /** NATS repeats what is not acknowledged by then: on a busy machine a sensor needs seconds for a hundred messages. */
 const ACK_WAIT_SECONDS = isFull ? 10 : 2
@@ -41,7 +41,7 @@ async function site(
   sleepMs = isFull ? 500 : 200,
 ): Promise<UpstreamSite> {
   onTestFinished(() => cluster.stop())
-  const options = { gateways: 2, sensors: isFull ? 20 : 8, seed: SEED, roams: 0.4, sleepMs, drainMs: 120_000 }
+  const options = { gateways: 2, sensors: isFull ? 20 : 8, seed: SEED, roams: 0.4, sleepMs, drainMs: isFull ? 120_000 : 60_000 }
   const started = await UpstreamSite.start({ cluster, ...options, upstream })
   onTestFinished(() => started.stop())
   return started

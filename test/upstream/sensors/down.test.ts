@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { PacketType } from '../../../src/mqtt/packets.ts'
+import { NO_PROPERTIES } from '../../../src/mqtt/properties.ts'
 import { say } from '../../gateway/harness.ts'
 import { response } from '../pair.ts'
 import type { ScriptedFar } from '../scripted-far.ts'
@@ -276,6 +277,26 @@ describe('a sensor that sleeps', () => {
     world.send(R, say.puback(ID, 2))
     world.advance(1_000)
     expect(world.sent()).toEqual(['PINGRESP'])
+  })
+
+  test('the backlog of a stream that is not read has not ended: a QoS 2 message that the cluster repeats after it is not delivered twice', () => {
+    const { world, far } = connected()
+    far.sessionPresent = true
+    world.send(R, say.subscribe('down', 2))
+    far.publish('down', 'once', 2, 5)
+    world.sent()
+    far.close()
+    world.send(R, say.pubrec(5))
+    far.script = (packet) => {
+      if (packet.type !== PacketType.CONNECT) return 'usual'
+      far.send(far.accept(0))
+      for (let id = 1_000; id < 2_001; id++) far.publish('down', `${id}`, 1, id)
+      return undefined
+    }
+    world.advance(10_000)
+    expect([...world.server.sensors!.sessions.values()][0]!.upstream!.stream!.paused).toBe(true)
+    far.publish('down', 'once', 2, 5, NO_PROPERTIES, true)
+    expect(far.of(PacketType.PUBREC)).toEqual(['5'])
   })
 
   test('QoS 0 is held within bounds; the oldest are dropped, with notices that count them', () => {

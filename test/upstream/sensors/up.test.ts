@@ -23,6 +23,21 @@ const again = (message: SnPublish): SnPublish => ({ ...message, dup: true })
 const texts = ({ got }: ScriptedFar): string[] =>
   got.flatMap((packet) => (packet.type === PacketType.PUBLISH ? Buffer.from(packet.payload).toString() : []))
 
+/** A gateway that was killed after a sensor's QoS 2 message with id 5 had been received by the cluster. */
+function restartedBehindPubrec(script: ScriptedFar['script'] = () => 'usual', options = {}) {
+  const before = connected(options)
+  before.far.script = script
+  before.world.send(R, say.register('up/a', 7), say.publish(ID, 'two', 2, 5))
+  before.world.commit()
+  expect(before.world.sent()).toEqual(['REGACK 0401 #7', 'PUBREC #5'])
+  const world = before.world.crashed()
+  const far = new ScriptedFar(world)
+  far.sessionPresent = true
+  far.script = script
+  world.run()
+  return { world, far }
+}
+
 describe('what a sensor publishes', () => {
   test('PUBACK waits for that of the cluster, which has the same packet id', () => {
     const { world, far } = silent()
@@ -237,16 +252,7 @@ describe('what a sensor publishes', () => {
       packet.type === PacketType.SUBSCRIBE
         ? { type: PacketType.SUBACK, packetId: packet.packetId, reasonCodes: [granted], properties: NO_PROPERTIES }
         : 'usual'
-    const before = connected({ targets: { ...SENSORS.targets, version: 4 } })
-    before.far.script = script
-    before.world.send(R, say.register('up/a', 7), say.publish(ID, 'two', 2, 5))
-    before.world.commit()
-    expect(before.world.sent()).toEqual(['REGACK 0401 #7', 'PUBREC #5'])
-    const world = before.world.crashed()
-    const far = new ScriptedFar(world)
-    far.sessionPresent = true
-    far.script = script
-    world.run()
+    const { world, far } = restartedBehindPubrec(script, { targets: { ...SENSORS.targets, version: 4 } })
     world.send(R, say.pubrel(5))
     expect(world.sent()).toEqual(['PUBCOMP #5'])
     // RabbitMQ 3.10 answers nothing any more after one.
@@ -254,14 +260,7 @@ describe('what a sensor publishes', () => {
   })
 
   test('another message under the id of one that the gateway has sent before a restart: it is accepted when the first is released', () => {
-    const before = connected()
-    before.world.send(R, say.register('up/a', 7), say.publish(ID, 'one', 2, 5))
-    before.world.commit()
-    expect(before.world.sent()).toEqual(['REGACK 0401 #7', 'PUBREC #5'])
-    const world = before.world.crashed()
-    const far = new ScriptedFar(world)
-    far.sessionPresent = true
-    world.run()
+    const { world, far } = restartedBehindPubrec()
     const answers = [1, 2].flatMap(() => {
       world.send(R, say.publish(ID, 'other', 2, 5))
       return world.sent()
