@@ -114,7 +114,7 @@ export interface Link {
   keeps(bytes: number): void
   /** A packet from client to broker. 'pause': send nothing more until the link is ready again. */
   send(now: Instant, packet: Packet): 'go' | 'pause'
-  /** The client has repeated a message that is not answered. Where that is of no use, absent. */
+  /** The client has retransmitted an unacknowledged message. Only for links that resend on demand. */
   repeated?(): void
   /**
    * Off: no deliveries, and the link counts as offline for shared subscriptions; control packets are still sent. `isThere`: the client
@@ -207,9 +207,9 @@ export interface SensorUplink extends Uplink {
   /** Where the sessions of sensors are, for people. */
   readonly place: 'the broker' | 'the cluster'
   readonly resting: RestingLinks
-  /** The will of a client that has no link any more is still to be published, and would not be after a restart. */
+  /** The will of a client without a link is not yet published, and would be lost with the process. */
   owesWill?(clientId: string): boolean
-  /** Called when nothing is to be done any more for a client that has no link. */
+  /** Called when the will of a client without a link has been published, or it has none. */
   settled?: (now: Instant, clientId: string) => void
   /** The gateway has forgotten a client, and everything of it in the store. */
   forgotten?(clientId: string): void

@@ -18,7 +18,7 @@ const SEGMENT_MAX = 32 * 1024
 const CONTENT_MAX = 65_515
 const UDP_HEADER = 8
 
-/** Ports of this side, of streams to other brokers: the first and the last. */
+/** First and last local port of streams to other brokers. */
 const DIALLED_PORTS = [1024, 0xffff] as const
 
 /** Bytes of memory that a stream takes in a writer. */
@@ -28,7 +28,7 @@ export const FLOW_BYTES = 200
 interface Flow {
   readonly client: Endpoint
   readonly server: Endpoint
-  /** This side has opened it, and is its client. */
+  /** Roost is the client of this stream. */
   readonly isDialled: boolean
   /** The next sequence numbers. */
   clientSeq: number
@@ -38,8 +38,8 @@ interface Flow {
 /**
  * Writes events as a capture file in the classic pcap format. Streams appear as plain MQTT over TCP, whatever carries them (TLS,
  * WebSocket), with a handshake at their beginning and sequence numbers that fit, so that Wireshark reassembles packets;
- * datagrams as UDP. A stream to another broker has a port of this side for itself, so that those to one target are told apart. A
- * peer that has no IP address (Unix socket, serial line) gets one in 198.18.0.0/15, which is nobody's.
+ * datagrams as UDP. Each stream to another broker has its own local port, so that streams to one target can be distinguished. A
+ * peer that has no IP address (Unix socket, serial line) gets one in 198.18.0.0/15, which is reserved.
  */
 export class PcapWriter {
   readonly #payloads: boolean

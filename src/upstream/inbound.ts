@@ -36,7 +36,7 @@ interface Exchange {
   answer: PublishResponse | undefined
   /** What the owner has, or will get: the far side may mean another by the packet id. Undefined if it is from before a restart. */
   message: Publish | undefined
-  /** Bytes that the message counts here: none while it waits, and while a bridge has it, which counts it itself. */
+  /** Bytes counted for the message here: 0 while it is in the queue, and 0 for bridges, which count it in `Deliveries`. */
   bytes: number
   /** Its topic, under which the owner may not keep it. */
   readonly topic: string
@@ -85,7 +85,7 @@ export class Inbound {
   #stream = 0
   /** A message with QoS 1 that has come again over the stream that is up is handed out once more: its answer was lost. */
   #isRepeating = false
-  /** A new message has come over the stream that is up. */
+  /** A message without DUP has been received on this stream. */
   #isPastBacklog = false
   readonly #held: HeldLimits | undefined
   /** Messages with QoS 0 that wait, and bytes of them. */
@@ -157,7 +157,7 @@ export class Inbound {
     return polled
   }
 
-  /** A message does not wait any more: its owner has it, or it is dropped. */
+  /** A message has left the queue: its owner has it, or it is dropped. */
   #taken(message: Publish): void {
     const { qos, packetId, weight } = message
     this.#waits(message, -1)
@@ -170,7 +170,7 @@ export class Inbound {
     this.#unsaved.bytes -= weight
   }
 
-  /** A message more or less waits. */
+  /** A message enters (1) or leaves (-1) the queue. */
   #waits(message: Publish, sign: 1 | -1): void {
     this.#bytes += sign * message.weight
     this.#sum.sum += sign * messageBytes(message)
@@ -228,8 +228,8 @@ export class Inbound {
   }
 
   /**
-   * What is not answered was sent again before this new message (MQTT-4.4.0-1, MQTT-4.6.0-1). The far side does not await other answers
-   * to QoS 1, because it has numbered its messages anew: they would be kept until their packet ids come again.
+   * The far side resends unacknowledged messages before new ones (MQTT-4.4.0-1, MQTT-4.6.0-1). It does not expect the PUBACKs that are
+   * left over here: after a restart it has assigned other packet ids. Without this they would be kept until those ids are used again.
    */
   #passBacklog(): void {
     this.#isPastBacklog = true

@@ -1,13 +1,13 @@
 import type { PublishResponse } from '../mqtt/packets.ts'
 import type { OutgoingMessage } from './outgoing-message.ts'
 
-/** What `Outbound` tells. */
+/** Receives what `Outbound` reports. */
 export interface OutboundOwner {
   /** For the owner of the link. */
   answer(type: PublishResponse['type'], packetId: number, reasonCode: number): void
   /**
-   * A message with QoS 2 that is given up although the far side may have it counts as received: the owner records that before it
-   * releases the packet id. If it were refused, and that not recorded, it would be sent twice. A sensor has to hear of the refusal.
+   * True if a QoS 2 message that is given up, but may have arrived, counts as received: the owner records PUBREC before it sends PUBREL.
+   * If it were refused, and the process ended before that was recorded, it would be sent twice. Sensors receive the refusal.
    */
   readonly recordsGivenUp: boolean
   /** The far side will not have it: it is given up. */

@@ -32,7 +32,7 @@ const CLOSES_WITHIN_MS = 1_000
 /** Times that it has to, after this message alone. */
 const CLOSES_MAX = 2
 
-/** Code of PUBREC for a message that is given up and may have arrived: its owner releases it like one that has. */
+/** Reason code of PUBREC for a message that is given up but may have arrived: its owner sends PUBREL as for one that has. */
 const GIVEN_UP = ReasonCode.NO_MATCHING_SUBSCRIBERS
 
 const NOT_IN_FLIGHT: ReadonlySet<OutgoingMessage['phase']> = new Set(['waiting', 'left', 'restored'])
@@ -51,9 +51,9 @@ export interface OutboundCounts {
  * What goes to the far side: messages in order, at most a window of them unanswered, and again over the next stream in the order of
  * the first time (MQTT-4.4.0-1, MQTT-4.6.0-1). While one is refused because of a quota, those behind it wait too.
  *
- * A sensor repeats what is not answered, and may have gone to another gateway when a stream is lost: then it has published more there, and
- * what is sent again here would come behind that, or a second time with QoS 2. So with `ownerRepeats` nothing is sent again before
- * `resend`, and what the owner has left (`leave`) only if it sends that once more.
+ * A sensor retransmits unacknowledged messages itself, and may have moved to another gateway when a stream is lost. A message resent here
+ * could arrive after newer ones that it has published there, or twice with QoS 2. So with `ownerRepeats` nothing is resent before
+ * `resend`, and a message that the owner has abandoned (`leave`) only if the owner publishes it again.
  */
 export class Outbound {
   /** QoS 1 and 2, by packet id, until they are answered completely; in order of arrival. */
@@ -75,7 +75,7 @@ export class Outbound {
   #quotas = 0
   heldUntil: Instant | undefined = undefined
   readonly #ownerRepeats: boolean
-  /** Nothing is sent again over this stream until the owner wants it. */
+  /** Messages of the stream before are not resent until the owner calls `resend`. */
   #awaitsOwner = false
   #hasRestored = false
 
@@ -99,7 +99,7 @@ export class Outbound {
     return this.#awaitsOwner ? 0 : this.#queue.length
   }
 
-  /** There is something that is sent again when the owner wants it. */
+  /** Messages are held until the owner calls `resend`. */
   get awaitsOwner(): boolean {
     return this.#awaitsOwner
   }
@@ -139,7 +139,7 @@ export class Outbound {
     this.#queue.push(message)
   }
 
-  /** The owner still wants what is not answered. True if there is something to write. */
+  /** Resends unacknowledged messages of the stream before. True if there is something to write. */
   resend(): boolean {
     const { awaitsOwner } = this
     this.#awaitsOwner = false
@@ -147,8 +147,8 @@ export class Outbound {
   }
 
   /**
-   * The owner starts over, and may have been elsewhere: of what is not answered it gets the answers that come over this stream, and
-   * nothing is sent again that it does not send itself.
+   * The owner starts over, and may have used another gateway in between. It still receives acknowledgements that arrive on this stream,
+   * but its messages are not resent unless it publishes them again.
    */
   leave(isUp: boolean): void {
     this.#queue.filter(({ givenQos }) => givenQos === 0)
@@ -160,20 +160,20 @@ export class Outbound {
     this.#awaitsOwner = false
   }
 
-  /** Not sent again. With QoS 2 its packet id is remembered, because the far side may have a receipt. */
+  /** The message is not resent. With QoS 2 its packet id is remembered, because the far side may have a receipt. */
   #letGo(message: OutgoingMessage): void {
     if (message.qos === 2 && message.sentAt > Number.NEGATIVE_INFINITY) message.phase = 'left'
     else this.#drop(message)
   }
 
-  /** Another message needs the packet id of one that the owner has left. */
+  /** Releases the packet id of an abandoned message for another one. */
   free(packetId: number): void {
     if (this.release(packetId, true)) this.#owner.releases(packetId)
   }
 
   /**
-   * The owner may have missed PUBREC. It would send the message again, but it does not do so while others fill the queue, and they may
-   * wait for the end of this exchange.
+   * Repeats PUBREC to an owner that may have missed it. The owner would resend the message, but not while others fill the queue, and
+   * those may be waiting for the end of this exchange.
    */
   answerAgain(): void {
     for (const { phase, packetId } of this.#messages.values())
@@ -244,7 +244,7 @@ export class Outbound {
     }
   }
 
-  /** It is in the queue no more: with QoS 0 it is held nowhere else. */
+  /** A message has left the queue. With QoS 0 nothing else holds it. */
   #left({ givenQos, message }: OutgoingMessage): void {
     if (givenQos === 0) this.#bytes.sum -= messageBytes(message)
   }

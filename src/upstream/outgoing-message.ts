@@ -24,7 +24,7 @@ export class OutgoingMessage implements Delivery {
   isLeft = false
   refusals = 0
   closes = 0
-  /** Its owner is told that it is refused, when the far side has released the packet id. */
+  /** The owner receives PUBREC with an error code once the far side has released the packet id. */
   isGivenUp = false
   /** Before it was sent: the earliest time there is. */
   sentAt: Instant = Number.NEGATIVE_INFINITY

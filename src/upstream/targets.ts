@@ -58,7 +58,7 @@ const PLAIN_4: Dialect = { version: 4, bridge: false }
 export const TARGET_STATES = ['up', 'idle', 'failing', 'away'] as const
 export type TargetState = (typeof TARGET_STATES)[number]
 
-/** Milliseconds between two streams that are lost for different reasons. */
+/** Minimum time between two lost streams that count as separate failures, in milliseconds. */
 const QUESTIONS_APART_MS = 1_000
 
 /** What is known of one address: its breaker, what it speaks, and what came of attempts. */
@@ -92,14 +92,14 @@ export class KnownTarget {
   maximumQos: QoS = 2
   /** Whether that need not be found out any more. */
   isQosKnown = false
-  /** When the first stream was lost that had not answered the question. */
+  /** When a stream was first lost before the far side had answered whether it supports QoS 2. */
   #unansweredAt: Instant | undefined = undefined
   /** What was last said of it where it has many links. */
   toldAs: 'up' | 'down' | undefined = undefined
 
   /**
-   * A stream was lost before it was known whether QoS 2 is served. When that happens to a later one too, it may be the question that the far
-   * side does not like. The first may have ended with its node, and many others with it.
+   * A stream was lost before the far side had answered whether it supports QoS 2. One loss may be a failed node, which ends many
+   * streams together. After a later one the question itself is assumed to be the cause, and is not asked again.
    */
   questionLost(now: Instant): void {
     this.#unansweredAt ??= now

@@ -79,14 +79,14 @@ export function lost(client: GatewayClient, now: Instant, reason: string): void 
 }
 
 /**
- * Records that the client has no link any more. While its will is still to be published, the store keeps what it had before: a restart
- * finds the client as it was, takes it for lost once more, and publishes the will.
+ * Records that the client is disconnected or lost. While its will is not yet published, the store keeps the earlier record instead: after
+ * a restart the client counts as lost again, and the will is published.
  */
 export function recordEnd(client: GatewayClient, now: Instant): void {
   if (client.host.uplink.owesWill?.(client.clientId) !== true) client.record(now)
 }
 
-/** Nothing is to be done any more for a client that was lost or disconnected. */
+/** The will of a disconnected or lost client has been published: its state can be recorded. */
 export function settled(client: GatewayClient | undefined, now: Instant): void {
   if (client?.link === undefined && client?.recorded === true) client.record(now)
 }

@@ -7,7 +7,7 @@ import type { ClientHost } from './client-host.ts'
 import { lost } from './leaving.ts'
 import type { State } from './state-table.ts'
 
-/** Milliseconds between two looks whether a client whose will is still to be published may be forgotten. */
+/** Interval at which a client is checked that cannot expire because its will is not yet published, in milliseconds. */
 const OWED_MS = 10_000
 
 /** Why a client is lost, as notices and logs say it. */

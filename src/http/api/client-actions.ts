@@ -75,14 +75,14 @@ function close({ broker }: Server, now: Instant, session: Session): void {
   if (link !== undefined) broker.close(now, link, ReasonCode.ADMINISTRATIVE_ACTION, true, 'an operator has disconnected it')
 }
 
-/** How often is looked whether the cluster has ended a session: for five seconds in all. */
+/** Number of times that DELETE looks whether the cluster has ended the session: five seconds in all. */
 const LOOKS_MAX = 5_000 / ROOM_MS
 /** How often a client that comes back is disconnected before its session can be ended. */
 const TRIES_MAX = 3
 
 /**
  * Ends a session as its expiry does: its client is disconnected, a will is published even if its delay has not passed, and what was
- * queued is dropped. Answered when that is durable, and when a cluster that has the session has been told.
+ * queued is dropped. The response is sent when that is durable and, for a session at a cluster, when the cluster has ended it.
  */
 export function* endClient(server: Server, client: ClientEntry, request: HttpRequest): HttpWork {
   const { key, clientId, session, protocol } = client

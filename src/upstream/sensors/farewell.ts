@@ -18,7 +18,7 @@ export interface LastDeeds {
   readonly will: Will | undefined
   /** The cluster publishes the will that it has. */
   readonly leavesWill: boolean
-  /** The session is to end. An operator may say so later. */
+  /** The session must end. An operator may request that later. */
   endsSession: boolean
 }
 
@@ -50,12 +50,12 @@ export class Farewell implements UpstreamLinkOwner {
     return !this.#isPublished
   }
 
-  /** Why it takes long; '' if that is not known. */
+  /** Error of the last connection attempt; '' if there is none. */
   get lastError(): string {
     return this.#link.status.lastError
   }
 
-  /** An operator ends the session, too. */
+  /** Requests that the session ends as well. */
   endSession(): void {
     this.#deeds.endsSession = true
   }
@@ -85,8 +85,8 @@ export class Farewell implements UpstreamLinkOwner {
   }
 
   /**
-   * Messages that are not answered stay in the session at the cluster, and with QoS 0 there is nobody to receive them. If they waited
-   * here, the stream might not be read, and with it the answer to the will.
+   * Discards messages for the sensor: unacknowledged ones stay in its session at the cluster, and those with QoS 0 have no receiver. If
+   * they stayed in the queue, reading might be paused, and the acknowledgement of the will would not be read.
    */
   #discardMessages(now: Instant, link: UpstreamLink): void {
     link.inbound.forgetWaiting()

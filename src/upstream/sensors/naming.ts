@@ -57,7 +57,7 @@ export function willAtCluster(
   will: Will | undefined,
   version: ProtocolVersion,
 ): Will | undefined {
-  // A session that is parked says goodbye, and its will with it.
+  // Parking sends DISCONNECT, which deletes the will at the cluster.
   const isTheirs = wills === 'upstream' || (wills === 'auto' && version === 5 && sleepers === 'keep')
   return will === undefined || !isTheirs ? undefined : { ...will, properties: { willDelayInterval: willDelaySeconds } }
 }

@@ -60,7 +60,7 @@ export class SensorLink implements Link {
     return this.attached?.state ?? 'open'
   }
 
-  /** With something that waits for the sensor to ask for it: another CONNECT says that it does not any more. */
+  /** Also while messages are held until the sensor retransmits them: another CONNECT abandons them. */
   get isAway(): boolean {
     const upstream = this.attached?.upstream
     return upstream?.isUp === false || upstream?.outbound.awaitsOwner === true

@@ -246,7 +246,7 @@ export class SensorSession implements UpstreamLinkOwner {
     upstream.unpark(now)
   }
 
-  /** The sensor repeats a message, or publishes another: it is here, and what is not answered is sent again. */
+  /** The sensor retransmits a message or publishes another, so it is at this gateway: unacknowledged messages are resent. */
   repeated(): void {
     const { upstream } = this
     if (upstream?.outbound.resend() === true) this.#host.upstream.markDirty(upstream)
@@ -321,7 +321,7 @@ export class SensorSession implements UpstreamLinkOwner {
     this.#part(now, { will: isTheirs ? undefined : will, leavesWill: isTheirs, endsSession })
   }
 
-  /** An operator disconnects the sensor, which is told. Its will is published as when it is lost. */
+  /** Disconnects the sensor for an operator. It receives DISCONNECT, and its will is published as if it were lost. */
   disconnect(now: Instant, endsSession = this.#isClean): void {
     const { link } = this
     this.#lose(now, endsSession)
@@ -477,7 +477,7 @@ export class SensorSession implements UpstreamLinkOwner {
       this.#quietAt = undefined
       // The sensor may need longer than that for its answer, and the cluster sends the next message after it.
       this.#mayHaveMore = this.#isWindowFull
-      // What has still to be read belongs to the backlog.
+      // Unread data belongs to the backlog.
       if (this.upstream?.stream?.paused === true && this.#listening) this.#settle(now)
       else if (this.upstream?.isUp === true && !this.upstream.stream?.paused) this.upstream.inbound.endBacklog()
       if (this.link !== undefined) this.#host.markReady(this.link)
