@@ -89,6 +89,8 @@ export class Outbound {
 
   /** QoS 1 and 2 that are not answered completely, without those that are not sent again for now. */
   get size(): number {
+    // A bridge asks in every turn, and may have a large window.
+    if (!this.#ownerRepeats) return this.#messages.size
     let size = 0
     for (const { phase } of this.#messages.values()) if (phase !== 'left' && !(this.#awaitsOwner && phase === 'waiting')) size++
     return size
