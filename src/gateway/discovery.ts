@@ -30,6 +30,17 @@ const PERIODS_MAX = 3
 /** The same limit, in milliseconds, where we have no period ourselves. */
 const SILENT_MS = 3_600_000
 
+/**
+ * Changed in place at each datagram: a Map whose entry is moved to its end instead gets a new table after a few of them, 110 bytes of garbage
+ * in the old generation for each wake of a sensor.
+ */
+interface Forwarder {
+  /** Length of the node ids behind it, in octets. */
+  nodeIdLength: number
+  /** The number of the last datagram from it. */
+  heard: number
+}
+
 interface Place {
   readonly port: PortSettings
   readonly options: DiscoverySettings
@@ -47,8 +58,9 @@ export class Discovery {
   readonly #host: DiscoveryHost
   readonly #notice: NoticeSink
   readonly #places: readonly Place[]
-  /** Length of the node ids behind each forwarder, in octets. */
-  readonly #forwarders = new Map<RouteKey, number>()
+  readonly #forwarders = new Map<RouteKey, Forwarder>()
+  /** Number of datagrams from forwarders. */
+  #forwarded = 0
 
   constructor(ports: Iterable<PortSettings>, host: DiscoveryHost, notice: NoticeSink) {
     this.#host = host
@@ -113,9 +125,26 @@ export class Discovery {
 
   /** A node behind a forwarder was heard. */
   forwarded(forwarder: RouteKey, nodeIdLength: number): void {
-    this.#forwarders.delete(forwarder)
-    if (this.#forwarders.size >= FORWARDERS_MAX) this.#forwarders.delete(this.#forwarders.keys().next().value!)
-    this.#forwarders.set(forwarder, nodeIdLength)
+    const heard = ++this.#forwarded
+    const known = this.#forwarders.get(forwarder)
+    if (known === undefined) {
+      if (this.#forwarders.size >= FORWARDERS_MAX) this.#forwarders.delete(this.#leastRecentlyHeard())
+      this.#forwarders.set(forwarder, { nodeIdLength, heard })
+    } else {
+      known.nodeIdLength = nodeIdLength
+      known.heard = heard
+    }
+  }
+
+  #leastRecentlyHeard(): RouteKey {
+    let route = ''
+    let least = Number.POSITIVE_INFINITY
+    for (const [forwarder, { heard }] of this.#forwarders)
+      if (heard < least) {
+        route = forwarder
+        least = heard
+      }
+    return route
   }
 
   handleTimeout(now: Instant): void {
@@ -146,7 +175,7 @@ export class Discovery {
     place.advertiseAt = now + options.tAdvSeconds * 1000
     const message: Message = { type: MsgType.ADVERTISE, gwId: this.#host.gatewayId, duration: options.tAdvSeconds }
     this.#host.transmit(broadcastRoute(port.name), message)
-    for (const [forwarder, nodeIdLength] of this.#forwarders) {
+    for (const [forwarder, { nodeIdLength }] of this.#forwarders) {
       if (!this.#host.isProven(forwarder) || portNameOf(forwarder) !== port.name) continue
       // A node id of all ones addresses every node, as in IEEE 802.15.4.
       this.#host.transmit(nodeRoute(forwarder, new Uint8Array(nodeIdLength).fill(0xff)), message, options.radius)

@@ -62,6 +62,20 @@ describe('ADVERTISE [1.2 section 6.1]', () => {
     expect(unwrap(datagrams[1]!.bytes)).toMatchObject({ radius: 2, nodeId: Uint8Array.of(0xff, 0xff) })
   })
 
+  test('A26: through the 256 forwarders that were heard last', () => {
+    const gateway = started()
+    gateway.advance(0)
+    const forwarder = (i: number): string => `10.0.${i >> 8}.${i & 255}:1`
+    const hear = (i: number): void => gateway.send(nodeRoute(forwarder(i), Uint8Array.of(1)), say.connect(`s${i}`))
+    for (let i = 0; i < 256; i++) hear(i)
+    hear(0)
+    hear(256)
+    hear(257)
+    gateway.advance(15 * MINUTES)
+    const heard = (i: number): boolean => gateway.messages(nodeRoute(forwarder(i), Uint8Array.of(0xff))).length > 0
+    expect([0, 1, 2, 3, 256, 257].map(heard)).toEqual([true, false, false, true, true, true])
+  })
+
   test('another gateway is told when it is heard, and when it has missed N_adv of its ADVERTISEs', () => {
     const gateway = started()
     gateway.send('10.0.0.2:1884', advertise(8, 60), advertise(8, 60), advertise(7, 60))
