@@ -10,6 +10,15 @@ export interface Sent {
   readonly owed: readonly string[]
 }
 
+/** A first delivery behind newer messages of its publisher with this topic and QoS. */
+export interface Disorder {
+  readonly receiver: string
+  readonly text: string
+  /** Publisher, topic and QoS. */
+  readonly line: string
+  readonly newer: readonly string[]
+}
+
 /** What was published, and what was received by whom: the memory against which a run is judged. */
 export class Ledger {
   readonly sent = new Map<string, Sent>()
@@ -100,10 +109,15 @@ export class Ledger {
 
   /** First deliveries of QoS 1 and 2 keep the order of their publisher, topic by topic (MQTT-4.6.0-6). */
   disordered(): string[] {
-    const problems: string[] = []
+    return this.disorders().map(({ receiver, text, line }) => `${receiver} got "${text}" after a later one of ${line}`)
+  }
+
+  /** The same, with the newer messages that each came behind. */
+  disorders(): Disorder[] {
+    const disorders: Disorder[] = []
     for (const [receiver, texts] of this.#received) {
       const seen = new Set<string>()
-      const last = new Map<string, number>()
+      const lines = new Map<string, { highest: number; before: [number: number, text: string][] }>()
       for (const text of texts) {
         if (seen.has(text)) continue
         seen.add(text)
@@ -111,10 +125,15 @@ export class Ledger {
         if (sent === undefined || sent.qos < 1) continue
         const number = Number(text.split(' ')[1])
         const line = `${sent.publisher} ${sent.topic} ${sent.qos}`
-        if (number < (last.get(line) ?? -1)) problems.push(`${receiver} got "${text}" after a later one of ${line}`)
-        last.set(line, Math.max(number, last.get(line) ?? -1))
+        const { highest, before } = lines.get(line) ?? { highest: -1, before: [] }
+        if (number < highest) {
+          const newer = before.filter(([each]) => each > number).map(([, each]) => each)
+          disorders.push({ receiver, text, line, newer })
+        }
+        before.push([number, text])
+        lines.set(line, { highest: Math.max(number, highest), before })
       }
     }
-    return problems
+    return disorders
   }
 }

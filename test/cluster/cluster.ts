@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAsync } from 'mqtt'
 import { describe } from 'vitest'
+import type { Wire } from './wire.ts'
 
 /** One node, on its port for as long as the cluster lives. */
 export interface ClusterNode {
@@ -12,13 +13,6 @@ export interface ClusterNode {
   kill(): Promise<void>
   /** Comes back with what it has stored. Resolves once clients are served again. */
   restart(): Promise<void>
-}
-
-export interface Takeovers {
-  /** Messages that newer ones may overtake each time: those that the former connection had not acknowledged. */
-  readonly overtaken: number
-  /** How often this session was taken over so far, as the cluster has logged it. */
-  count(clientId: string): number
 }
 
 /** Brokers that gateways stand in front of. */
@@ -32,8 +26,8 @@ export interface Cluster {
   readonly keepsOrder: boolean
   /** CONNACK says that there is no session if nothing is subscribed in it. */
   readonly sessionsNeedSubscription?: true
-  /** It keeps the order except after it has taken a session over from a connection that was still there. */
-  readonly takeovers?: Takeovers
+  /** It changes the order itself now and then: what it has sent tells when. */
+  readonly wire?: Wire
   /** What has stopped delivering there, as texts. */
   stalled?(): Promise<string[]>
   /** For good: no process and no file remains. */

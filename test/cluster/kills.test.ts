@@ -51,8 +51,11 @@ async function site(
 async function survives(on: UpstreamSite, kills: Kills): Promise<void> {
   const { random, options } = on
   const tell = (killed: string): void => {
-    const { copies, overtaken, up, down } = on.totals
-    const what = `${up} messages up, ${down} down, ${copies} copies of QoS 1, ${overtaken} overtaken`
+    const { copies, overtaken, takenOver, reconnected, neverSent, up, down } = on.totals
+    const how = options.cluster.wire
+      ? ` by the cluster: ${takenOver} taken over, ${reconnected} reconnected, ${neverSent} never sent`
+      : ''
+    const what = `${up} messages up, ${down} down, ${copies} copies of QoS 1, ${overtaken} overtaken${how}`
     if (isFull) process.stdout.write(`${options.cluster.name}, MQTT ${options.cluster.version}: ${killed}: ${what}\n`)
   }
   let round = 0

@@ -1,17 +1,16 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../interop/mosquitto-broker.ts'
-import { type Cluster, type ClusterNode, describeWith, type Takeovers, untilServing } from './cluster.ts'
+import { type Cluster, type ClusterNode, describeWith, untilServing } from './cluster.ts'
+import { Wire } from './wire.ts'
 
 /** Where Debian has the script that runs as whoever calls it; the one in PATH changes to the user rabbitmq. */
 const PROGRAM = '/usr/lib/rabbitmq/bin/rabbitmq-server'
 /** Until a client is served at a node that has just been started, ms. */
 const PATIENCE_MS = 120_000
-/** Messages without acknowledgement on one connection (mqtt.prefetch). */
-const PREFETCH = 10
 
 /** For tests that need Debian's rabbitmq-server, which is not installed for CI. */
 export const describeWithRabbitMq = describeWith('epmd', 'rabbitmq-server', false)
@@ -59,12 +58,13 @@ export class RabbitMqCluster implements Cluster {
   /** A session is its queue, which the first SUBSCRIBE declares. */
   readonly sessionsNeedSubscription = true
   /** docs/scale-out.md, RabbitMQ. */
-  readonly takeovers: Takeovers = { overtaken: PREFETCH, count: (clientId) => this.#logged(`with duplicate id '${clientId}'`) }
+  readonly wire: Wire
   readonly nodes: readonly RabbitMqNode[]
   readonly #dir: string
   readonly #epmd: ChildProcess
 
-  private constructor(dir: string, epmd: ChildProcess, nodes: readonly RabbitMqNode[]) {
+  private constructor(dir: string, epmd: ChildProcess, nodes: readonly RabbitMqNode[], wire: Wire) {
+    this.wire = wire
     this.#dir = dir
     this.#epmd = epmd
     this.nodes = nodes
@@ -77,8 +77,9 @@ export class RabbitMqCluster implements Cluster {
     writeFileSync(join(dir, 'enabled_plugins'), '[rabbitmq_mqtt].\n')
     writeFileSync(join(dir, 'advanced.config'), `[{rabbitmq_mqtt,[{durable_queue_type,${queues}}]}].\n`)
     const nodes: RabbitMqNode[] = []
-    for (let i = 1; i <= 3; i++) nodes.push(await prepared(dir, i, epmdPort))
-    const cluster = new RabbitMqCluster(dir, epmd, nodes)
+    const wire = new Wire()
+    for (let i = 1; i <= 3; i++) nodes.push(await prepared(dir, i, epmdPort, wire))
+    const cluster = new RabbitMqCluster(dir, epmd, nodes, wire)
     try {
       // One after the other: nodes that are started together may never find a leader for the client ids.
       for (const node of nodes) await node.restart()
@@ -89,21 +90,15 @@ export class RabbitMqCluster implements Cluster {
     return cluster
   }
 
-  /** How often its nodes have logged that. */
-  #logged(what: string): number {
-    const dir = join(this.#dir, 'log')
-    const files = readdirSync(dir).filter((name) => name.endsWith('.log'))
-    return files.reduce((sum, name) => sum + readFileSync(join(dir, name), 'utf8').split(what).length - 1, 0)
-  }
-
   async stop(): Promise<void> {
     await Promise.all(this.nodes.map((node) => node.kill()))
+    this.wire.stop()
     this.#epmd.kill('SIGKILL')
     rmSync(this.#dir, { recursive: true, force: true })
   }
 }
 
-async function prepared(dir: string, i: number, epmdPort: number): Promise<RabbitMqNode> {
+async function prepared(dir: string, i: number, epmdPort: number, wire: Wire): Promise<RabbitMqNode> {
   const name = `r${i}@localhost`
   const port = await freePort()
   const peers = [1, 2, 3].map((n) => `cluster_formation.classic_config.nodes.${n} = r${n}@localhost`)
@@ -117,7 +112,7 @@ async function prepared(dir: string, i: number, epmdPort: number): Promise<Rabbi
   writeFileSync(join(dir, `r${i}.conf`), [...lines, ''].join('\n'))
   // Erlang's schedulers spin while they wait, which three nodes on one machine cannot afford.
   const schedulers = '+S 2:2 +sbwt none +sbwtdcpu none +sbwtdio none'
-  return new RabbitMqNode(name, port, {
+  return new RabbitMqNode(name, await wire.relay(name, port), {
     PATH: process.env.PATH,
     HOME: dir,
     ERL_EPMD_PORT: `${epmdPort}`,

@@ -1,8 +1,9 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { Ledger } from '../../fuzz/sim/ledger.ts'
+import { type Disorder, Ledger } from '../../fuzz/sim/ledger.ts'
 import { Random } from '../../fuzz/sim/random.ts'
 import { until } from '../bridge/bridged-site.ts'
 import { RoostEnd } from '../bridge/ends.ts'
+import { traceTo } from '../bridge/trace.ts'
 import type { Cluster } from './cluster.ts'
 import { ClusterClient } from './cluster-client.ts'
 import { gatewayYaml, topicIdsOf } from './gateway-yaml.ts'
@@ -12,8 +13,6 @@ import { type Field, Met, RoamingSensor, type SensorHabits } from './roaming-sen
 const WINDOW = 8
 /** In which nothing more comes before a round is judged, ms: what would come twice has a chance to. */
 const QUIET_MS = 300
-/** Until the cluster has written to its log what has happened, ms. */
-const LOGGED_MS = 5_000
 /** What is wrong with a round is told up to so many times. */
 const FOUND_MAX = 10
 /** Every so many sensors, one never sleeps. */
@@ -36,6 +35,24 @@ export interface UpstreamSiteOptions {
   readonly upstream?: readonly string[]
 }
 
+/** In all rounds that were judged. */
+export interface Totals {
+  /** Acknowledged to sensors. */
+  readonly up: number
+  /** Acknowledged to the publisher. */
+  readonly down: number
+  /** Of QoS 1. */
+  readonly copies: number
+  /** First deliveries that newer ones had overtaken. */
+  readonly overtaken: number
+  /** Those by the cluster itself, and how: see `Overtaking`. */
+  readonly takenOver: number
+  readonly reconnected: number
+  readonly neverSent: number
+}
+
+const trace = traceTo('overtaken')
+
 /**
  * Gateways in front of a cluster, sensors that wake, sleep and roam, and two programs at the cluster: a publisher of commands, and a subscriber to
  * what sensors publish. The ledger knows what each of them was told is acknowledged, and what arrived.
@@ -52,11 +69,9 @@ export class UpstreamSite implements Field {
   isBusy = false
   /** With QoS 1, of all rounds: a copy may come late, when others were published and judged since. */
   readonly #mayComeAgain = new Set<string>()
-  readonly #totals = { up: 0, down: 0, copies: 0, overtaken: 0 }
+  readonly #totals = { up: 0, down: 0, copies: 0, overtaken: 0, takenOver: 0, reconnected: 0, neverSent: 0 }
   /** Of the last round, of which copies may still arrive. */
   #judged: Ledger | undefined
-  /** By client id, when the round was judged before. */
-  readonly #takeovers = new Map<string, number>()
 
   private constructor(options: UpstreamSiteOptions) {
     this.options = options
@@ -136,11 +151,11 @@ export class UpstreamSite implements Field {
     const { ledger, violations } = this
     const totals = this.#totals
     if (this.#openCount > 0) violations.push(`${this.#openCount} messages were never acknowledged`)
-    const disordered = ledger.disordered()
-    const isOrdered = !cluster.keepsOrder || (await until(() => this.#isExplained(disordered), LOGGED_MS))
-    const found = [...violations, ...ledger.missing(), ...this.#doubled(), ...(isOrdered ? [] : disordered)]
-    for (const { clientId } of this.sensors) this.#takeovers.set(clientId, this.#takeoversOf(clientId))
-    totals.overtaken += disordered.length
+    const disorders = ledger.disorders()
+    totals.overtaken += disorders.length
+    const disordered = cluster.keepsOrder ? disorders.flatMap((disorder) => this.#unexplained(disorder)) : []
+    const found = [...violations, ...ledger.missing(), ...this.#doubled(), ...disordered]
+    cluster.wire?.forget()
     totals.copies += this.#judged?.copies ?? 0
     this.#judged = ledger
     for (const { publisher, acknowledged, qos, text } of ledger.sent.values()) {
@@ -166,19 +181,22 @@ export class UpstreamSite implements Field {
     return Promise.all(told)
   }
 
-  #takeoversOf(clientId: string): number {
-    return this.options.cluster.takeovers?.count(clientId) ?? 0
-  }
-
-  /** Whether no more messages were overtaken than takeovers of the same session since the last time explain. */
-  #isExplained(disordered: readonly string[]): boolean {
-    const each = this.options.cluster.takeovers?.overtaken ?? 0
-    const counts = new Map<string, number>()
-    for (const [receiver] of disordered.map((problem) => problem.split(' ')))
-      counts.set(receiver!, (counts.get(receiver!) ?? 0) + 1)
-    return [...counts].every(
-      ([receiver, count]) => count <= each * (this.#takeoversOf(receiver) - (this.#takeovers.get(receiver) ?? 0)),
-    )
+  /** Counts a message that the cluster itself has sent behind each of those that it came behind; anything else is wrong. */
+  #unexplained({ receiver, text, line, newer }: Disorder): string[] {
+    const { wire } = this.options.cluster
+    const problem = `${receiver} got "${text}" after a later one of ${line}`
+    if (wire === undefined) return [problem]
+    const overtakings = newer.map((each) => wire.overtaking(receiver, text, each))
+    const course = wire.course(receiver, [text, ...newer])
+    if (overtakings.includes(undefined)) return [problem, course.join('\n')]
+    const totals = this.#totals
+    // By the first of the newer ones that came.
+    const [how] = overtakings
+    if (how === 'taken over') totals.takenOver++
+    else if (how === 'reconnected') totals.reconnected++
+    else totals.neverSent++
+    trace?.([problem, how, ...course, ''].join('\n'))
+    return []
   }
 
   /** QoS 2 from a sensor that the cluster does not have is QoS 1 behind its gateway, and may come twice. */
@@ -187,11 +205,7 @@ export class UpstreamSite implements Field {
     return this.options.cluster.maximumQos === 2 ? problems : problems.filter((each) => !isQos2(each))
   }
 
-  /**
-   * In all rounds that were judged: acknowledged to sensors and to the publisher, copies of QoS 1, and first deliveries that newer ones
-   * had overtaken.
-   */
-  get totals(): { readonly up: number; readonly down: number; readonly copies: number; readonly overtaken: number } {
+  get totals(): Totals {
     return { ...this.#totals, copies: this.#totals.copies + (this.#judged?.copies ?? 0) }
   }
 
