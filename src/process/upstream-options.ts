@@ -3,6 +3,7 @@ import type { Config } from '../config/config.ts'
 import type { UpstreamConfig } from '../config/options/upstream.ts'
 import { restartTimeout } from '../config/targets.ts'
 import { upstreamTargets } from '../config/upstream.ts'
+import type { QoS } from '../mqtt/publish.ts'
 import { patternError } from '../upstream/sensors/naming.ts'
 import type { SensorUpstreamOptions } from '../upstream/sensors/options.ts'
 import { firstLineOf } from './password-line.ts'
@@ -21,6 +22,7 @@ export function upstreamOptions(config: Global, upstream: UpstreamConfig): Senso
       version: VERSIONS[upstream.protocolVersion],
       backoff: { baseMs: base * 1000, maxMs: cap * 1000 },
       connectTimeoutMs: upstream.connectTimeoutSeconds * 1000,
+      maximumQos: upstream.maximumQos as QoS,
     },
     gatewayId: config.gatewayId,
     clientId: upstream.clientId,

@@ -13,6 +13,8 @@ export interface TargetsSettings {
   readonly backoff: Backoff
   /** From the dial to CONNACK. */
   readonly connectTimeoutMs: number
+  /** Of messages that are sent to them. Undefined: what they serve. */
+  readonly maximumQos?: QoS
 }
 
 export interface Backoff {
@@ -88,10 +90,10 @@ export class KnownTarget {
   lastError = ''
   /** Milliseconds of the last PINGREQ or PUBLISH on any stream until its answer; undefined before the first. */
   roundTripMs: number | undefined = undefined
-  /** Of messages: lower than 2 where it was found out that QoS 2 is not served. */
-  maximumQos: QoS = 2
+  /** Of messages: lower than 2 where it was found out that QoS 2 is not served, or where it is not wanted. */
+  maximumQos: QoS
   /** Whether that need not be found out any more. */
-  isQosKnown = false
+  isQosKnown: boolean
   /** When a stream was first lost before the far side had answered whether it supports QoS 2. */
   #unansweredAt: Instant | undefined = undefined
   /** What was last said of it where it has many links. */
@@ -106,9 +108,11 @@ export class KnownTarget {
     if (now - this.#unansweredAt >= QUESTIONS_APART_MS) this.isQosKnown = true
   }
 
-  constructor(target: Target, version: ProtocolVersion | 'auto', isBridge: boolean, backoff: Backoff) {
+  constructor(target: Target, { version, backoff, maximumQos = 2 }: TargetsSettings, isBridge: boolean) {
     this.target = target
     this.#backoff = backoff
+    this.maximumQos = maximumQos
+    this.isQosKnown = maximumQos < 2
     const fixed =
       version === 'auto'
         ? [V5, PRIVATE_4, PLAIN_4]
@@ -221,8 +225,7 @@ export class Targets {
   /** `isBridge`: 3.1.1 is tried with the bridge bit first, as Mosquitto does (`try_private`). */
   constructor(settings: TargetsSettings, isBridge: boolean) {
     this.settings = settings
-    const { version, backoff } = settings
-    this.all = settings.addresses.map((target) => new KnownTarget(target, version, isBridge, backoff))
+    this.all = settings.addresses.map((target) => new KnownTarget(target, settings, isBridge))
   }
 
   /** The target to dial now; undefined if none may be. */

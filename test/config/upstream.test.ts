@@ -36,7 +36,13 @@ const core = (text: string, flags = {}) => {
 describe('upstream', () => {
   test('defaults', () => {
     expect(core('upstream: {targets: "mqtts://a, mqtts://b:8884"}\ngateway_id: 7')).toMatchObject({
-      targets: { roundRobin: false, version: 'auto', backoff: { baseMs: 1000, maxMs: 60_000 }, connectTimeoutMs: 10_000 },
+      targets: {
+        roundRobin: false,
+        version: 'auto',
+        backoff: { baseMs: 1000, maxMs: 60_000 },
+        connectTimeoutMs: 10_000,
+        maximumQos: 2,
+      },
       ...{ gatewayId: 7, clientId: '%c', username: undefined, password: undefined, keepAliveSeconds: 900, sleepers: 'keep' },
       ...{ quietMs: 100, window: 20, wills: 'auto', willDelaySeconds: 60, heldMessages: 100, heldBytes: 65_536 },
       ...{ sessionExpirySeconds: Number.POSITIVE_INFINITY, dialsPerSecond: 50 },
@@ -54,12 +60,13 @@ upstream:
   username: "%u"
   password_file: password
   sleepers: park
+  maximum_qos: 1
   wills: gateway
   restart_timeout: 5
   tls_version: tlsv1.3
 `)
     expect(options).toMatchObject({
-      targets: { roundRobin: true, version: 4, backoff: { baseMs: 5000, maxMs: 5000 } },
+      targets: { roundRobin: true, version: 4, backoff: { baseMs: 5000, maxMs: 5000 }, maximumQos: 1 },
       ...{ clientId: 'site-7:%c', username: '%u', password: 'secret-%c', sleepers: 'park', wills: 'gateway' },
       sessionExpirySeconds: 3600,
     })
@@ -103,6 +110,7 @@ upstream:
     ['targets: a, sleeper: keep', 'upstream.sleeper: unknown key (did you mean sleepers?)'],
     ['targets: a, sleepers: drop', 'upstream.sleepers: expected one of keep, park, got "drop"'],
     ['targets: a, quiet_time_ms: -1', 'upstream.quiet_time_ms: expected a whole number from 0 to 60000'],
+    ['targets: a, maximum_qos: 0', 'upstream.maximum_qos: expected a whole number from 1 to 2'],
     ['targets: a, protocol_version: mqttv31', 'upstream.protocol_version: expected one of'],
     ['targets: a, certfile: password', 'upstream.certfile: needs keyfile too'],
     ['targets: a, cafile: none.pem', 'upstream.cafile: cannot read'],

@@ -228,6 +228,15 @@ describe('what the far side does not take', () => {
     expect(limited()).toEqual(['upstream-limited: takes messages with QoS 1 at most'])
   })
 
+  test('QoS 2 is sent as QoS 1 if no more is wanted, and nobody is asked what is served', () => {
+    link = near.open(owner, { ofSensor: { heldMessages: 1, heldBytes: 1000 } }, { version: 4, maximumQos: 1 })
+    near.connect(link)
+    near.publish(link, 'a', 'x', 2, 1)
+    expect(far.got.flatMap((packet) => (packet.type === PUBLISH ? packet.qos : []))).toEqual([1])
+    expect(owner.ids(PUBCOMP)).toEqual([1])
+    expect(far.of(PacketType.SUBSCRIBE)).toEqual([])
+  })
+
   test('Maximum QoS 0: everything is sent as QoS 0, and acknowledged when it is written', () => {
     far.connack = { maximumQoS: 0 }
     near.connect(link)

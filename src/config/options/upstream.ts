@@ -67,6 +67,12 @@ export const UPSTREAM_OPTIONS = {
     default: 20,
     about: 'QoS 1 and 2 messages in flight at most for one sensor, in each direction. Others wait at the cluster.',
   },
+  maximum_qos: {
+    ...whole(1, 2),
+    default: 2,
+    about:
+      'Highest QoS of messages sent to the cluster: those of sensors with a higher one are sent with this. 1 where the cluster keeps QoS 2 less well than QoS 1, as NATS does. What it serves is found out without this.',
+  },
   wills: {
     ...choice('auto', 'upstream', 'gateway'),
     default: 'auto',
