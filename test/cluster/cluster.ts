@@ -30,6 +30,8 @@ export interface Cluster {
   readonly wire?: Wire
   /** What has stopped delivering there, as texts. */
   stalled?(): Promise<string[]>
+  /** What became of these messages there since it was last asked, as texts. */
+  traces?(texts: readonly string[]): string[]
   /** For good: no process and no file remains. */
   stop(): Promise<void>
 }

@@ -100,7 +100,12 @@ describeWithMosquittoBroker.concurrent('gateways in front of Mosquitto', () => {
 describeWithNats.concurrent('gateways in front of a NATS cluster of three', () => {
   const kills = scaled({ gateways: 50, nodes: 20 }, { gateways: 2, nodes: 1 })
   test(`lose nothing in ${named(kills)}`, { timeout: timeoutOf(kills) }, async (context) => {
-    await survives(await site(context, await NatsCluster.start({ nodes: 3, ackWaitSeconds: ACK_WAIT_SECONDS })), kills)
+    await survives(
+      await site(context, await NatsCluster.start({ nodes: 3, ackWaitSeconds: ACK_WAIT_SECONDS, witnessed: true }), [
+        'maximum_qos: 1',
+      ]),
+      kills,
+    )
   })
 })
 

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { freePort } from '../interop/mosquitto-broker.ts'
 import { type Cluster, type ClusterNode, describeWith, untilServing } from './cluster.ts'
+import { NatsWitness, traceOf } from './nats-witness.ts'
 
 /** Until a client is served at a node that has just been started, ms. */
 const PATIENCE_MS = 60_000
@@ -83,6 +84,8 @@ export interface NatsOptions {
   readonly nodes: number
   /** Until an unacknowledged message is sent again, seconds. */
   readonly ackWaitSeconds?: number
+  /** What JetStream is asked to store is watched, for messages that are missing. */
+  readonly witnessed?: boolean
 }
 
 /**
@@ -98,6 +101,7 @@ export class NatsCluster implements Cluster {
   readonly #dir: string
 
   readonly #ackWaitMs: number
+  #witnesses: readonly NatsWitness[] = []
 
   private constructor(dir: string, nodes: readonly NatsNode[], ackWaitSeconds: number) {
     this.#dir = dir
@@ -105,7 +109,7 @@ export class NatsCluster implements Cluster {
     this.#ackWaitMs = ackWaitSeconds * 1000
   }
 
-  static async start({ nodes: count, ackWaitSeconds = 2 }: NatsOptions): Promise<NatsCluster> {
+  static async start({ nodes: count, ackWaitSeconds = 2, witnessed = false }: NatsOptions): Promise<NatsCluster> {
     const dir = mkdtempSync(join(tmpdir(), 'roost-nats-'))
     const ports: { mqtt: number; clients: number; routes: number; monitor: number }[] = []
     for (let i = 0; i < count; i++)
@@ -126,6 +130,7 @@ export class NatsCluster implements Cluster {
     const cluster = new NatsCluster(dir, nodes, ackWaitSeconds)
     for (const node of nodes) node.spawn()
     await Promise.all(nodes.map(({ port }) => untilServing(port, PATIENCE_MS)))
+    if (witnessed) cluster.#witnesses = ports.map(({ clients }) => new NatsWitness(clients))
     return cluster
   }
 
@@ -137,12 +142,20 @@ export class NatsCluster implements Cluster {
     return texts.filter((_, i) => counts[i]! > 0)
   }
 
+  /** What passed inside since the last time. */
+  traces(texts: readonly string[]): string[] {
+    const passed = this.#witnesses.flatMap((witness) => witness.passed)
+    for (const witness of this.#witnesses) witness.passed = []
+    return texts.flatMap((text) => traceOf(text, passed))
+  }
+
   /** Resident memory of its nodes, bytes. */
   get residentBytes(): number[] {
     return this.nodes.map(({ child }) => residentBytes(child!.pid!))
   }
 
   async stop(): Promise<void> {
+    for (const witness of this.#witnesses) witness.stop()
     await Promise.all(this.nodes.map((node) => node.kill()))
     rmSync(this.#dir, { recursive: true, force: true })
   }

@@ -17,7 +17,7 @@ describeWithNats('forty sensors that roam between three gateways, in front of a 
   test(`a gateway and a node are killed each minute for ${MINUTES} minutes: all counts agree`, {
     timeout: (MINUTES * 3 + 5) * 60_000,
   }, async ({ onTestFinished }) => {
-    const cluster = await NatsCluster.start({ nodes: 3, ackWaitSeconds: 10 })
+    const cluster = await NatsCluster.start({ nodes: 3, ackWaitSeconds: 10, witnessed: true })
     onTestFinished(() => cluster.stop())
     const options = {
       gateways: GATEWAYS,
@@ -27,6 +27,8 @@ describeWithNats('forty sensors that roam between three gateways, in front of a 
       sleepMs: 2_000,
       drainMs: 120_000,
       publishQos: QOS,
+      // As docs/scale-out.md has it: NATS 2.10 completes messages with QoS 2 that it has not stored.
+      ...(process.env.CLUSTER_NATS_QOS2 !== '1' && { upstream: ['maximum_qos: 1'] }),
     } as const
     const site = await UpstreamSite.start({ cluster, ...options })
     onTestFinished(() => site.stop())

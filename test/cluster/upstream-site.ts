@@ -164,9 +164,10 @@ export class UpstreamSite implements Field {
     }
     this.ledger = new Ledger(ledger)
     violations.length = 0
-    if (found.length === 0) return []
     const told = found.slice(0, FOUND_MAX)
-    return [...stalled, ...told, ...(await this.#explained(told)), JSON.stringify(this.seen())]
+    const traces = cluster.traces?.(told.map(missed)) ?? []
+    if (found.length === 0) return []
+    return [...stalled, ...told, ...traces, ...(await this.#explained(told)), JSON.stringify(this.seen())]
   }
 
   /** What each gateway says of the sensors that are short of messages. */
@@ -249,6 +250,9 @@ export class UpstreamSite implements Field {
 
 /** The message that nobody has sent in the last two rounds, if that is the problem. */
 const strange = (problem: string): string => / got "(.*)", which nobody sent$/.exec(problem)?.[1] ?? ''
+
+/** The message that did not arrive, if that is the problem. */
+const missed = (problem: string): string => / never got "(.*)" \(/.exec(problem)?.[1] ?? ''
 
 const isQos2 = (problem: string): boolean => problem.includes('(QoS 2)')
 
