@@ -258,7 +258,7 @@ export class Outbound {
     }
     if (message.qos > stream.maximumQos) {
       message.qos = stream.maximumQos
-      this.#owner.limited(`takes messages with QoS ${stream.maximumQos} at most`)
+      if (message.qos < stream.known.wantedQos) this.#owner.limited(`takes messages with QoS ${message.qos} at most`)
     }
     const { version, maxPacketSize, outgoingAliases } = stream
     if (!writeDelivery(output.slab, message, version, now, maxPacketSize, outgoingAliases)) {

@@ -90,7 +90,9 @@ export class KnownTarget {
   lastError = ''
   /** Milliseconds of the last PINGREQ or PUBLISH on any stream until its answer; undefined before the first. */
   roundTripMs: number | undefined = undefined
-  /** Of messages: lower than 2 where it was found out that QoS 2 is not served, or where it is not wanted. */
+  /** Of messages that are sent to it, by its configuration. */
+  readonly wantedQos: QoS
+  /** Likewise, and lower where it was found out that QoS 2 is not served. */
   maximumQos: QoS
   /** Whether that need not be found out any more. */
   isQosKnown: boolean
@@ -111,6 +113,7 @@ export class KnownTarget {
   constructor(target: Target, { version, backoff, maximumQos = 2 }: TargetsSettings, isBridge: boolean) {
     this.target = target
     this.#backoff = backoff
+    this.wantedQos = maximumQos
     this.maximumQos = maximumQos
     this.isQosKnown = maximumQos < 2
     const fixed =

@@ -129,7 +129,12 @@ export class NatsCluster implements Cluster {
     })
     const cluster = new NatsCluster(dir, nodes, ackWaitSeconds)
     for (const node of nodes) node.spawn()
-    await Promise.all(nodes.map(({ port }) => untilServing(port, PATIENCE_MS)))
+    try {
+      await Promise.all(nodes.map(({ port }) => untilServing(port, PATIENCE_MS)))
+    } catch (error) {
+      await cluster.stop()
+      throw error
+    }
     if (witnessed) cluster.#witnesses = ports.map(({ clients }) => new NatsWitness(clients))
     return cluster
   }

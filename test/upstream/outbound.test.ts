@@ -235,6 +235,7 @@ describe('what the far side does not take', () => {
     expect(far.got.flatMap((packet) => (packet.type === PUBLISH ? packet.qos : []))).toEqual([1])
     expect(owner.ids(PUBCOMP)).toEqual([1])
     expect(far.of(PacketType.SUBSCRIBE)).toEqual([])
+    expect(limited()).toEqual([])
   })
 
   test('Maximum QoS 0: everything is sent as QoS 0, and acknowledged when it is written', () => {
