@@ -65,6 +65,7 @@ export class Outbound {
   readonly #bytes: ByteCount
   /** Messages that the far side has to answer on this stream. */
   #unanswered = 0
+  #unansweredSince: Instant = 0
   /** Nothing has been answered on this stream. */
   #isSilent = true
   /** Messages that are sent one by one, because the far side closed the stream after one of several. */
@@ -104,6 +105,11 @@ export class Outbound {
   /** Messages are held until the owner calls `resend`. */
   get awaitsOwner(): boolean {
     return this.#awaitsOwner
+  }
+
+  /** Since when the far side has had something to answer. */
+  get waitsSince(): Instant | undefined {
+    return this.#unanswered > 0 ? this.#unansweredSince : undefined
   }
 
   has(packetId: number): boolean {
@@ -271,7 +277,7 @@ export class Outbound {
     if (message.qos > 0) {
       message.sentAt = now
       message.phase = 'sent'
-      this.#unanswered++
+      if (this.#unanswered++ === 0) this.#unansweredSince = now
     } else if (message.givenQos > 0) this.#acknowledged(message)
   }
 

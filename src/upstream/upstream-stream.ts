@@ -169,12 +169,18 @@ export class UpstreamStream {
     this.pingedAt = undefined
   }
 
-  /** When PINGREQ is due, or an answer to it, within `patienceMs` or the keep alive if that is less; undefined without keep alive. */
+  /**
+   * When PINGREQ is due, or an answer to it, within `patienceMs` or the keep alive if that is less; undefined without keep alive.
+   * A message that waits for its answer makes PINGREQ due earlier: with a long keep alive it would wait as long on a dead connection.
+   */
   nextKeepAlive(patienceMs: number): Instant | undefined {
     const { keepAliveMs } = this
     if (keepAliveMs === 0) return undefined
     if (this.awaitsPong) return this.pingedAt! + Math.min(patienceMs, keepAliveMs)
-    return (this.paused ? this.lastSent : Math.min(this.lastSent, this.lastReceived)) + keepAliveMs
+    if (this.paused) return this.lastSent + keepAliveMs
+    const idle = Math.min(this.lastSent, this.lastReceived) + keepAliveMs
+    const { waitsSince } = this.link.outbound
+    return waitsSince === undefined ? idle : Math.min(idle, Math.max(waitsSince, this.lastReceived) + patienceMs)
   }
 
   forget(): void {

@@ -57,7 +57,10 @@ export interface UpstreamParts {
   readonly memory: Memory
 }
 
-/** PINGREQ is answered within this, in milliseconds, or within the keep alive if that is less; SUBSCRIBE within this. */
+/**
+ * PINGREQ is answered within this, in milliseconds, or within the keep alive if that is less; SUBSCRIBE within this. After as long
+ * without an answer to a message, PINGREQ is sent.
+ */
 const PATIENCE_MS = 30_000
 /** Milliseconds between two attempts to reach the first address while connected to another. */
 const PROBE_MS = 30_000
@@ -487,7 +490,10 @@ export class Upstream implements Machine<UpstreamInput, DialOutput>, LinkHost {
     link.writeAll(now, this.#parts.output)
     const { stream } = link
     if (stream?.state !== 'up') return
-    if (nextLook(link) !== undefined || link.subscriptions.waitsSince !== undefined) this.#watch(now, stream)
+    const { subscriptions, outbound } = link
+    // What has waited for longer is being watched.
+    if (nextLook(link) !== undefined || subscriptions.waitsSince !== undefined || outbound.waitsSince === now)
+      this.#watch(now, stream)
     this.#backpressure.resume(now, stream)
   }
 }

@@ -360,6 +360,37 @@ describe('a stream that is up', () => {
     expect(downs()).toEqual(['no answer to PINGREQ within 30 s'])
   })
 
+  test('is half open, with a long keep alive: it is given up a minute after a message', () => {
+    near.connect(link, { keepAlive: 900 })
+    near.advance(300_000)
+    far.script = () => undefined
+    near.publish(link, 'a', 'x', 1, 1)
+    near.advance(29_999)
+    expect(far.of(PINGREQ)).toHaveLength(0)
+    near.advance(1)
+    expect(far.of(PINGREQ)).toHaveLength(1)
+    near.advance(30_000)
+    expect(downs()).toEqual(['no answer to PINGREQ within 30 s'])
+  })
+
+  test('stays, if a message is not answered but PINGREQ is', () => {
+    near.connect(link, { keepAlive: 900 })
+    far.script = (packet) => (packet.type === PacketType.PUBLISH ? undefined : 'usual')
+    near.publish(link, 'a', 'x', 1, 1)
+    near.advance(100_000)
+    expect(far.of(PINGREQ)).toHaveLength(3)
+    expect(link.status.state).toBe('up')
+    expect(downs()).toEqual([])
+  })
+
+  test('is not asked for answers to messages that get none, or have theirs', () => {
+    near.connect(link, { keepAlive: 900 })
+    near.publish(link, 'a', 'x', 1, 1)
+    near.publish(link, 'a', 'y', 0, 0)
+    near.advance(800_000)
+    expect(far.of(PINGREQ)).toHaveLength(0)
+  })
+
   test('a process that did not run for a while does not give it up', () => {
     near.connect(link, { keepAlive: 60 })
     far.script = () => undefined
