@@ -71,7 +71,7 @@ export const UPSTREAM_OPTIONS = {
     ...whole(1, 2),
     default: 2,
     about:
-      'Highest QoS of messages sent to the cluster: those of sensors with a higher one are sent with this. 1 where the cluster keeps QoS 2 less well than QoS 1, as NATS does. What it serves is found out without this.',
+      'Maximum QoS of messages sent to the cluster. 1: messages of sensors with QoS 2 are sent with QoS 1, for a cluster that may lose messages with QoS 2, as NATS does. A cluster without QoS 2 is detected without this option.',
   },
   wills: {
     ...choice('auto', 'upstream', 'gateway'),
