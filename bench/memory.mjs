@@ -208,6 +208,15 @@ const FILLS = {
     const writer = site.connect('writer')
     return () => many(50_000, (i) => site.publish(writer, `to/${i % 100}`, Buffer.alloc(100)))
   },
+  'messages that wait, one for each session': (site) => {
+    many(20_000, (i) => {
+      const client = site.connect(`away ${i}`, LASTING)
+      site.subscribe(client, `to/${i}`)
+      site.close(client)
+    })
+    const writer = site.connect('writer')
+    return () => many(20_000, (i) => site.publish(writer, `to/${i}`, Buffer.alloc(100)))
+  },
   'messages that wait, 10,000 octets': (site) => {
     const client = site.connect('away', LASTING)
     site.subscribe(client, '#')

@@ -30,7 +30,7 @@ export const COST = {
   /** A `Target` of a route. */
   target: 84,
   /** A `Session` and its entry among the sessions, without its client id and author. */
-  session: 716,
+  session: 600,
   /** An `Author` with its owner, without their names. */
   author: 130,
   /** The share of retained messages of a client, and of its user, and their entries. */
@@ -43,6 +43,8 @@ export const COST = {
   will: 400,
   /** A `Publish`, without topic, packet and properties. */
   message: 253,
+  /** A `SessionQueue` with its ring, without entries. */
+  queue: 280,
   /** A queue entry that is the message itself (QoS 0). */
   place: 16,
   /** A queue entry with its `Queued`. */

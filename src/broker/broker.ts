@@ -124,7 +124,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this.asked, this)
     this.#requests = new Requests(memory)
     this.#login = new Login(this.#context, this.sessions, this.#wills, this.#requests, this)
-    this.resting = new RestingClients(this, limits, this.sessions, this.#links)
+    this.resting = new RestingClients(this, this.#context, this.sessions, this.#links)
     this.#ruleCheck = new RuleCheck(this.#context, this.sessions, this.#pace, this)
     this.shutdown = new Shutdown(this.#links, this.#pace, this.#wills, this)
     countMemory(this.#context, this.resting, this.#login.authentication)

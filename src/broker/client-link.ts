@@ -20,7 +20,8 @@ import type { Authenticating } from './authentication.ts'
 import { ControlLane } from './control-lane.ts'
 import type { DeliveryHook } from './delivery-hook.ts'
 import { PATIENCE_MS, PATIENCE_PER_MESSAGE_MS } from './limits.ts'
-import { Inflight, Queued, type Session } from './session.ts'
+import { Inflight, type Session } from './session.ts'
+import { Queued } from './session-queue.ts'
 
 /** What a link needs of the broker behind it. */
 export interface LinkOwner {
@@ -189,8 +190,9 @@ export class ClientLink implements Link {
     if (this.#pressed !== undefined || session.link === this) return false
     this.#pressed = session
     this.#pressedAt = now
-    session.pausedPublishers ??= { since: now, links: [] }
-    session.pausedPublishers.links.push(this)
+    const queue = session.openQueue()
+    queue.pausedPublishers ??= { since: now, links: [] }
+    queue.pausedPublishers.links.push(this)
     return true
   }
 
@@ -210,7 +212,7 @@ export class ClientLink implements Link {
     if (this.listening === on) return
     this.listening = on
     if (on) this.#owner.markReady(this)
-    else this.client?.stops()
+    else this.client?.queue?.stops()
   }
 
   setWill(_now: Instant, will: Will | undefined): number {
@@ -343,11 +345,12 @@ export class ClientLink implements Link {
         if (gated !== undefined || this.#gated !== undefined) return gated
         continue
       }
-      const entry = session.peekQueue()
+      const { queue } = session
+      const entry = queue?.peek()
       if (entry === undefined) {
         this.windowTold = false
-        if (session.waited) {
-          session.waited = false
+        if (queue?.waited === true) {
+          queue.waited = false
           this.#owner.holds(session)
         }
         return undefined
@@ -389,7 +392,7 @@ export class ClientLink implements Link {
    */
   #gateAhead(now: Instant, session: Session): boolean {
     while ((this.#gated?.length ?? 0) < GATED_MAX && this.windowOpen(session)) {
-      const entry = session.peekQueue()
+      const entry = session.queue?.peek()
       if (!(entry instanceof Queued) || entry.qos !== 2) return true
       const fate = this.#owner.dropIfVoid(now, session, entry.message)
       const hook = this.#owner.deliveryHook
@@ -424,11 +427,11 @@ export class ClientLink implements Link {
   }
 
   #dequeue(now: Instant, session: Session): void {
-    session.dequeue()
+    session.queue!.shift()
     // Each new value is an object on the heap, because the field may be undefined: one per turn, not one per message.
     if (session.drainedAt !== now) session.drainedAt = now
     if (session.patienceMs < PATIENCE_MS) session.patienceMs += PATIENCE_PER_MESSAGE_MS
-    if (session.pausedPublishers !== undefined) this.#owner.drained(now, session)
+    if (session.queue!.pausedPublishers !== undefined) this.#owner.drained(now, session)
   }
 
   #pollGated(now: Instant, session: Session): Outgoing | undefined {

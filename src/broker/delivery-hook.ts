@@ -2,7 +2,8 @@ import { isOwnListener } from '../mqtt/link.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
 import type { DeliveryFacts, Hooks } from './hooks.ts'
-import { Inflight, Queued, type Session } from './session.ts'
+import { Inflight, type Session } from './session.ts'
+import { Queued } from './session-queue.ts'
 
 type Parts = Pick<BrokerContext, 'store' | 'stats' | 'notice' | 'limits'>
 

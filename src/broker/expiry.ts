@@ -44,8 +44,9 @@ export class Expiry {
       if (timer === undefined) break
       left--
       const session = timer.owner
+      const firstExpiry = session.queue?.firstExpiry
       // The message it was set for may be gone, with others still queued.
-      if (session.firstExpiry !== undefined && session.firstExpiry > now) this.#arm(session)
+      if (firstExpiry !== undefined && firstExpiry > now) this.#arm(session, firstExpiry)
       else this.#parts.sweeps.expire(session)
     }
     this.dropRetained(now, left)
@@ -53,21 +54,23 @@ export class Expiry {
 
   /** A message with this expiry was queued for the session. */
   queued(session: Session, expiresAt: Instant | undefined): void {
-    if (expiresAt === undefined || expiresAt >= (session.firstExpiry ?? Number.POSITIVE_INFINITY)) return
-    session.firstExpiry = expiresAt
-    this.#arm(session)
+    if (expiresAt === undefined) return
+    const queue = session.openQueue()
+    if (expiresAt >= (queue.firstExpiry ?? Number.POSITIVE_INFINITY)) return
+    queue.firstExpiry = expiresAt
+    this.#arm(session, expiresAt)
   }
 
-  #arm(session: Session): void {
-    if (session.firstExpiry === undefined) return
-    const due = Math.ceil(session.firstExpiry / EXPIRY_GRAIN_MS) * EXPIRY_GRAIN_MS
-    session.expiryTimer ??= new Timer(session)
-    if (!session.expiryTimer.armed || session.expiryTimer.deadline > due) this.#sessions.arm(session.expiryTimer, due)
+  #arm(session: Session, firstExpiry: Instant): void {
+    const due = Math.ceil(firstExpiry / EXPIRY_GRAIN_MS) * EXPIRY_GRAIN_MS
+    const queue = session.openQueue()
+    queue.expiryTimer ??= new Timer(session)
+    if (!queue.expiryTimer.armed || queue.expiryTimer.deadline > due) this.#sessions.arm(queue.expiryTimer, due)
   }
 
-  /** The session is over. */
-  forget({ expiryTimer }: Session): void {
-    if (expiryTimer !== undefined) this.#sessions.disarm(expiryTimer)
+  /** The session is over, or nothing is queued for it. */
+  forget({ queue }: Session): void {
+    if (queue?.expiryTimer !== undefined) this.#sessions.disarm(queue.expiryTimer)
   }
 
   /** Deletes a limited number of expired retained messages; returns whether there were any. */

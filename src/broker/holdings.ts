@@ -19,6 +19,8 @@ export class Holdings {
   wills = 0
   /** Bytes of messages that wait, are in flight or retained. */
   messages = 0
+  /** Queues of sessions, empty ones included. */
+  queues = 0
   /** Places in queues that hold the message itself, where it has to wait. */
   plain = 0
   /** Places in queues that hold a `Queued`. */
@@ -41,9 +43,10 @@ export class Holdings {
     return { messages: this.plain + this.queued + this.inflight, bytes: this.waitingBytes }
   }
 
-  /** Bytes of the places in which messages wait. */
+  /** Bytes of the queues, and of the places in which messages wait. */
   get places(): number {
-    return this.plain * COST.place + this.queued * COST.queued + this.inflight * COST.inflight + this.receipts * COST.receipt
+    const inQueues = this.queues * COST.queue + this.plain * COST.place + this.queued * COST.queued
+    return inQueues + this.inflight * COST.inflight + this.receipts * COST.receipt
   }
 
   /** One more place of a queue, or in flight, holds this message. */

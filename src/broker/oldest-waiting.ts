@@ -1,6 +1,7 @@
 import type { Seats } from '../base/seats.ts'
 import type { Publish } from '../mqtt/publish.ts'
-import { messageOf, Queued, type Session } from './session.ts'
+import type { Session } from './session.ts'
+import { messageOf, Queued } from './session-queue.ts'
 
 /** Sessions that one look examines: 2 ms. */
 const EXAMINED_MAX = 10_000
@@ -21,7 +22,7 @@ export function waitingSince(session: Session): number | undefined {
     look(queued.message, queued.retain)
   }
   // Its queue is in the order of arrival.
-  for (const entry of session.queued()) {
+  for (const entry of session.queue ?? []) {
     const isRetained = entry instanceof Queued && entry.retain
     look(messageOf(entry), isRetained)
     if (!isRetained || left-- <= 0) break

@@ -15,7 +15,8 @@ import { isTooLong, queueBound } from './limits.ts'
 import { fits, fullOf, hasRoom, isFuller, isHeavy, isWorthWaitingFor, replacesLast, waits } from './queue-room.ts'
 import { type Receivers, receiversOf } from './receivers.ts'
 import { overRetainedMemory, type RetainedFull, retainedFull } from './retained-room.ts'
-import { Queued, type Session } from './session.ts'
+import type { Session } from './session.ts'
+import { Queued } from './session-queue.ts'
 import type { Room } from './share-group.ts'
 import { storedMessage, storedReceipt } from './stored.ts'
 import type { Target } from './targets.ts'
@@ -291,8 +292,9 @@ export class Publisher {
     }
     const entry = new Queued(own, qos, retain, identifiers, share)
     const waits = session.link?.listening !== true
-    if (isRetained) session.enqueueRetained(entry)
-    else session.enqueue(entry, waits)
+    const queue = session.openQueue()
+    if (isRetained) queue.pushRetained(entry)
+    else queue.push(entry, waits)
     if (waits) this.#keptWaiting(session, own)
     this.#context.expiry.queued(session, own.expiresAt)
     this.work++
@@ -403,7 +405,9 @@ export class Publisher {
         message.acceptedAt = Math.floor(now / 1000)
       }
       const plain = qos === 0 && !retain && target.subscriptionIdentifiers === undefined
-      session.enqueue(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share), waits)
+      session
+        .openQueue()
+        .push(plain ? message : new Queued(message, qos, retain, target.subscriptionIdentifiers, target.share), waits)
       if (waits || (qos > 0 && isHeavy(session, 0))) this.#keptWaiting(session, message)
       if (message.expiresAt !== undefined) this.#context.expiry.queued(session, message.expiresAt)
       this.work++
@@ -418,7 +422,7 @@ export class Publisher {
    * no news about a sensor: presence that waits for a sleeper would lead to more presence, without end.
    */
   #keptWaiting(session: Session, message: Publish): void {
-    session.waited = true
+    session.openQueue().waited = true
     if (session.kind === 'sn' && message.from !== '') this.#context.live.waits?.(session.clientId)
     this.#context.memory.shares.grow(session, message.weight + WAITING_BYTES)
   }

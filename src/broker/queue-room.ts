@@ -2,7 +2,8 @@ import type { Instant } from '../base/machine.ts'
 import type { Publish, QoS } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
 import { type BrokerLimits, PATIENCE_LEAST_MS, queueBound, STANDS_STILL_MS } from './limits.ts'
-import { messageOf, qosOf, type Session } from './session.ts'
+import type { Session } from './session.ts'
+import { messageOf, qosOf } from './session-queue.ts'
 
 /** Part of a full queue above which a message that joins it will have to wait. */
 const LATE = 0.125
@@ -55,11 +56,12 @@ export function fits({ limits }: BrokerContext, session: Session, message: Publi
  * queue is too long for that; then the sensor misses it, as if it were absent. Other clients read all of them.
  */
 export function replacesLast({ memory }: BrokerContext, session: Session, { topic }: Publish): boolean {
-  if (session.kind !== 'sn' || session.queueLength === 0) return true
-  if (session.queueLength > LATEST_PLACES) return false
-  const before = session.queueLength
-  session.filterQueue((entry) => qosOf(entry) > 0 || messageOf(entry).topic !== topic)
-  if (session.queueLength < before) memory.shares.recount(session)
+  const { queue } = session
+  if (session.kind !== 'sn' || queue === undefined) return true
+  if (queue.length > LATEST_PLACES) return false
+  const before = queue.length
+  queue.filter((entry) => qosOf(entry) > 0 || messageOf(entry).topic !== topic)
+  if (queue.length < before) memory.shares.recount(session)
   return true
 }
 

@@ -2,7 +2,8 @@ import type { Instant } from '../base/machine.ts'
 import type { Publish } from '../mqtt/publish.ts'
 import { readsAll } from './access.ts'
 import type { BrokerContext } from './context.ts'
-import { messageOf, type Queued, qosOf, type Session } from './session.ts'
+import type { Session } from './session.ts'
+import { messageOf, type Queued, qosOf } from './session-queue.ts'
 
 /** Places of queues that are examined in one turn, and as many to make room in full ones: a few milliseconds. */
 const PLACES_PER_TURN = 16_384
@@ -84,7 +85,9 @@ export class QueueSweeps {
 
   /** Some of the queued messages have expired. */
   expire(session: Session): void {
-    if (session.queueLength === 0) session.firstExpiry = undefined
+    const { queue } = session
+    if (queue === undefined) return
+    if (queue.length === 0) queue.firstExpiry = undefined
     else if (!this.#sweeps.has(session)) this.#begin(session)
   }
 
@@ -117,7 +120,7 @@ export class QueueSweeps {
     const searches = this.#searches
     let sweep: Sweep | undefined
     let isEnoughNow = false
-    while (!isEnoughNow && searches.places > 0 && session.firstExpiry !== undefined && session.firstExpiry <= now) {
+    while (!isEnoughNow && searches.places > 0 && (session.queue?.firstExpiry ?? Number.POSITIVE_INFINITY) <= now) {
       sweep = this.#sweeps.get(session) ?? this.#begin(session)
       const state = this.#step(now, sweep, searches)
       isEnoughNow = isEnough()
@@ -129,16 +132,18 @@ export class QueueSweeps {
 
   /** Drops QoS 0 from a full queue, the oldest first, until there is enough room; returns the number of messages. */
   dropQos0(session: Session, isEnough: () => boolean): number {
-    const before = session.queueLength
-    if (this.#searches.places > 0) this.#searches.places -= session.dropQos0(this.#searches.places, isEnough)
-    return before - session.queueLength
+    const { queue } = session
+    if (queue === undefined || this.#searches.places <= 0) return 0
+    const before = queue.length
+    this.#searches.places -= queue.dropQos0(this.#searches.places, isEnough)
+    return before - queue.length
   }
 
   /** Drops the oldest from a full queue until there is enough room; returns the number of messages. */
   dropOldest(session: Session, isEnough: () => boolean): number {
     let count = 0
     for (; session.queueLength > 0 && this.#searches.places > 0 && !isEnough(); this.#searches.places--) {
-      this.#done(session, messageOf(session.dequeue()!))
+      this.#done(session, messageOf(session.queue!.shift()!))
       count++
     }
     return count
@@ -174,7 +179,7 @@ export class QueueSweeps {
   }
 
   #begin(session: Session): Sweep {
-    session.restartSweep()
+    session.queue?.restartSweep()
     let sweep = this.#sweeps.get(session)
     if (sweep === undefined) {
       const firstExpiry = Number.POSITIVE_INFINITY
@@ -202,12 +207,13 @@ export class QueueSweeps {
   /** 'held': the rest is held back behind retained messages that are still being queued. */
   #step(now: Instant, sweep: Sweep, left: { places: number }): 'over' | 'more' | 'held' {
     const { session } = sweep
+    const { queue } = session
     sweep.cost = 0
-    const places = session.sweepQueue(STEP_PLACES, (entry) => this.#keeps(now, sweep, entry))
+    const places = queue?.sweep(STEP_PLACES, (entry) => this.#keeps(now, sweep, entry)) ?? 0
     left.places -= 1 + places * (sweep.isCheck ? CHECK_COST : 1) + sweep.cost
-    if (!session.isSwept) return places < STEP_PLACES ? 'held' : 'more'
+    if (queue?.isSwept === false) return places < STEP_PLACES ? 'held' : 'more'
     this.#sweeps.delete(session)
-    session.firstExpiry = undefined
+    if (queue !== undefined) queue.firstExpiry = undefined
     if (sweep.firstExpiry < Number.POSITIVE_INFINITY) this.#rearm(session, sweep.firstExpiry)
     session.link?.wake()
     return 'over'

@@ -12,8 +12,9 @@ import {
 } from '../store/store.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
-import { Inflight, Queued, type Session, sessionOf } from './session.ts'
+import { Inflight, type Session, sessionOf } from './session.ts'
 import { startClocks } from './session-clocks.ts'
+import { Queued } from './session-queue.ts'
 import type { Sessions } from './sessions.ts'
 import { restoredMessage, restoredSubscription, restoredWill, restoreExpiry } from './stored.ts'
 
@@ -137,7 +138,7 @@ export class Recovery {
       }
       for (const { queued, packetId } of waiting.values()) {
         if (packetId !== 0) continue
-        session.enqueue(queued, true)
+        session.openQueue().push(queued, true)
         expiry.queued(session, queued.message.expiresAt)
       }
       this.#restored.delete(session.key)

@@ -4,9 +4,11 @@ import type { Link, LinkId, RestingLink, RestingLinks, RestingSession, Waiting }
 import type { Will } from '../mqtt/packets.ts'
 import type { SessionKey } from '../store/store.ts'
 import { ClientLink, type LinkOwner } from './client-link.ts'
-import type { BrokerLimits } from './limits.ts'
+import type { BrokerContext } from './context.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
+
+type Parts = Pick<BrokerContext, 'limits' | 'expiry'>
 
 /**
  * The sessions whose links rest. In place of its own link such a session has `#mark`, which stands for all of them: it is
@@ -16,15 +18,15 @@ import type { Sessions } from './sessions.ts'
 export class RestingClients implements RestingLinks {
   needed: (session: RestingSession) => void = () => {}
   readonly #owner: LinkOwner
-  readonly #limits: BrokerLimits
+  readonly #parts: Parts
   readonly #sessions: Sessions
   readonly #links: Map<LinkId, ClientLink>
   readonly #mark: ClientLink
   #count = 0
 
-  constructor(owner: LinkOwner, limits: BrokerLimits, sessions: Sessions, links: Map<LinkId, ClientLink>) {
+  constructor(owner: LinkOwner, parts: Parts, sessions: Sessions, links: Map<LinkId, ClientLink>) {
     this.#owner = owner
-    this.#limits = limits
+    this.#parts = parts
     this.#sessions = sessions
     this.#links = links
     this.#mark = new ClientLink(0, { kind: 'sn', peer: '', listener: '' }, owner)
@@ -48,6 +50,7 @@ export class RestingClients implements RestingLinks {
     const session = link?.client
     assert(link?.isIdle === true && session !== undefined, 'a link that rests is idle')
     session.link = this.#mark
+    if (session.queueLength === 0) this.#parts.expiry.forget(session)
     session.rest()
     link.client = undefined
     this.#links.delete(id)
@@ -63,12 +66,12 @@ export class RestingClients implements RestingLinks {
     link.client = session
     link.listening = false
     link.window = window
-    link.windowBytes = this.#limits.maxInflightBytes
+    link.windowBytes = this.#parts.limits.maxInflightBytes
     link.resumed = resumed
     link.windowTold = windowTold
     link.patienceMs = patienceMs
     if (lookups !== undefined)
-      link.lookups = new TokenBucket(this.#limits.maxRetainedLookupsPerSecond, lookups.tokens, lookups.filledAt)
+      link.lookups = new TokenBucket(this.#parts.limits.maxRetainedLookupsPerSecond, lookups.tokens, lookups.filledAt)
     session.link = link
     this.#links.set(id, link)
     this.#count--

@@ -1,5 +1,4 @@
 import { NO_FIGURES } from '../base/client-figures.ts'
-import { Fifo } from '../base/fifo.ts'
 import type { Instant } from '../base/machine.ts'
 import { COST, stringBytes, WAITING_BYTES } from '../base/memory-costs.ts'
 import type { Holder, Tally } from '../base/shares.ts'
@@ -8,7 +7,6 @@ import { Timer } from '../base/timers.ts'
 import { Author } from '../mqtt/author.ts'
 import type { ClientKind } from '../mqtt/link.ts'
 import type { Will } from '../mqtt/packets.ts'
-import type { Publish, QoS } from '../mqtt/publish.ts'
 import { willBytes } from '../mqtt/wills.ts'
 import type { Lsn, SessionKey, StoredOwner, StoredReceipt, WallTime } from '../store/store.ts'
 import type { Identity } from './access.ts'
@@ -20,32 +18,9 @@ import { PacketIdMap } from './packet-id-map.ts'
 import { PacketIds } from './packet-ids.ts'
 import { Receipts } from './receipts.ts'
 import type { SessionTimer } from './session-clocks.ts'
+import { type Queued, SessionQueue } from './session-queue.ts'
 import { NO_SHARES, type Share } from './session-shares.ts'
 import type { Subscription } from './subscription.ts'
-
-/** A message queued for one client. */
-export class Queued {
-  readonly message: Publish
-  readonly qos: QoS
-  readonly retain: boolean
-  readonly subscriptionIdentifiers: readonly number[] | undefined
-  /** The shared subscription it was delivered through: another member gets it if this session ends first. */
-  readonly share: string | undefined
-
-  constructor(
-    message: Publish,
-    qos: QoS,
-    retain: boolean,
-    subscriptionIdentifiers: readonly number[] | undefined,
-    share: string | undefined,
-  ) {
-    this.message = message
-    this.qos = qos
-    this.retain = retain
-    this.subscriptionIdentifiers = subscriptionIdentifiers
-    this.share = share
-  }
-}
 
 /** A QoS 1 or 2 delivery that was handed out and is not fully acknowledged. */
 export class Inflight {
@@ -65,12 +40,6 @@ export class Inflight {
     this.packetId = packetId
     this.lsn = lsn
   }
-}
-
-/** Paused publishers, and since when the first of them is paused. */
-export interface PausedPublishers {
-  readonly since: Instant
-  readonly links: ClientLink[]
 }
 
 /**
@@ -105,12 +74,10 @@ export class Session implements Identity, Holder {
   subscriptions: SmallMap<string, Subscription> | undefined = undefined
   /** Their shapes, which limit how many may match one topic; created when there are enough to matter. */
   shapes: SessionShapes | undefined = undefined
+  /** Messages that wait for the client; made for the first one. */
+  queue: SessionQueue | undefined = undefined
   inflight: PacketIdMap<Inflight> | undefined = undefined
   receipts: Receipts | undefined = undefined
-  /** Queued bytes, for max_queued_bytes. */
-  queuedBytes = 0
-  /** The number of queued QoS 0 messages, which are dropped first. */
-  queuedQos0 = 0
   /** Payload bytes in flight, for `max_inflight_bytes`. */
   inflightBytes = 0
   /** Weight of the messages in flight. */
@@ -132,32 +99,15 @@ export class Session implements Identity, Holder {
   resumed = false
   /** The shares in which it counts (`SessionShares`). */
   shares: readonly Share[] = NO_SHARES
-  /** No queued message expires earlier; one that did may be gone. (Undefined, because Infinity would take memory of its own.) */
-  firstExpiry: Instant | undefined = undefined
-  /** Made for the first queued message that expires. */
-  expiryTimer: Timer<Session> | undefined = undefined
-  /** Publishers that are paused until this queue is shorter. */
-  pausedPublishers: PausedPublishers | undefined = undefined
   /** Estimated bytes of its filters, for the shares: each counts in full, even if other sessions have it too. */
   filterBytes = 0
   /** Bytes that the gateway keeps for a sensor: its topic ids. */
   keptBytes = 0
   tallied = 0
-  /** A message was queued while the client did not read, or had much in flight. */
-  waited = false
   user: Tally | undefined = undefined
   address: Tally | undefined = undefined
   /** What is left of `PATIENCE_MS`. */
   patienceMs = PATIENCE_MS
-  /** QoS 0 messages without options of their own are queued as they are, so that fan-out allocates nothing. */
-  #queue: Fifo<Publish | Queued> | undefined = undefined
-  /** While retained messages are searched for: messages that arrived since, which follow them. */
-  #behind: Fifo<Publish | Queued> | undefined = undefined
-  /** QoS 0 messages at the head of the queue of a client that reads: they leave by the end of the turn, and are not counted. */
-  #passing = 0
-  /** Places of the queue at which `sweepQueue` and `dropQos0` continue. */
-  #sweptTo = 0
-  #qos0From = 0
   #timers: Timer<SessionTimer>[] | undefined = undefined
   #will: Will | undefined = undefined
   readonly #holdings: Holdings
@@ -212,139 +162,34 @@ export class Session implements Identity, Holder {
   }
 
   get queueLength(): number {
-    return (this.#queue === undefined ? 0 : this.#queue.length) + (this.#behind === undefined ? 0 : this.#behind.length)
+    return this.queue === undefined ? 0 : this.queue.length
   }
 
-  /** `waits`: the client does not read for now. Messages that leave by the end of the turn are not counted. */
-  enqueue(entry: Publish | Queued, waits: boolean): void {
-    if (this.#behind === undefined) this.#push(entry, waits)
-    else {
-      this.#behind.push(entry)
-      this.#entered(entry)
+  get queuedBytes(): number {
+    return this.queue === undefined ? 0 : this.queue.bytes
+  }
+
+  get queuedQos0(): number {
+    return this.queue === undefined ? 0 : this.queue.qos0
+  }
+
+  /** The queue, which is made if it is not there. */
+  openQueue(): SessionQueue {
+    if (this.queue === undefined) {
+      this.queue = new SessionQueue(this.#holdings)
+      this.#holdings.queues++
     }
+    return this.queue
   }
 
-  /** From now on new messages are held back until all retained messages are queued, because those are older. */
-  beginRetained(): void {
-    this.#behind ??= new Fifo()
+  /** Gives up the queue if nothing needs it. */
+  tidyQueue(): void {
+    if (this.queue?.isUnused === true) this.closeQueue()
   }
 
-  enqueueRetained(entry: Queued): void {
-    this.#push(entry, true)
-  }
-
-  endRetained(): void {
-    const behind = this.#behind
-    this.#behind = undefined
-    if (behind === undefined || behind.length === 0) return
-    this.#queue ??= new Fifo()
-    for (const entry of behind) this.#queue.push(entry)
-  }
-
-  #push(entry: Publish | Queued, waits: boolean): void {
-    this.#queue ??= new Fifo()
-    const queue = this.#queue
-    // Messages queue behind those that are held back.
-    if (entry instanceof Queued || waits || this.#passing < queue.length) this.#entered(entry)
-    else {
-      this.#passing++
-      this.queuedBytes += entry.weight
-      this.queuedQos0++
-    }
-    queue.push(entry)
-  }
-
-  #entered(entry: Publish | Queued): void {
-    if (entry instanceof Queued) {
-      this.queuedBytes += entry.message.weight
-      if (entry.qos === 0) this.queuedQos0++
-      this.#holdings.queued++
-      this.#holdings.holdWaiting(entry.message)
-    } else {
-      this.queuedBytes += entry.weight
-      this.queuedQos0++
-      this.#hold(entry)
-    }
-  }
-
-  /** The client stops reading: messages that would have left with the turn stay, and count. */
-  stops(): void {
-    if (this.#passing === 0) return
-    let left = this.#passing
-    this.#passing = 0
-    for (const entry of this.#queue!) {
-      if (left-- === 0) return
-      this.#hold(messageOf(entry))
-    }
-  }
-
-  #hold(message: Publish): void {
-    this.#holdings.holdWaiting(message)
-    this.#holdings.plain++
-  }
-
-  peekQueue(): Publish | Queued | undefined {
-    return this.#queue === undefined ? undefined : this.#queue.peek()
-  }
-
-  dequeue(): Publish | Queued | undefined {
-    const entry = this.#queue?.shift() ?? this.#behind?.shift()
-    if (entry !== undefined) this.#left(entry)
-    return entry
-  }
-
-  /** Everything that is queued, in order. */
-  *queued(): Generator<Publish | Queued, void> {
-    if (this.#queue !== undefined) yield* this.#queue
-    if (this.#behind !== undefined) yield* this.#behind
-  }
-
-  /** The next `sweepQueue` begins with the first entry. */
-  restartSweep(): void {
-    this.#sweptTo = 0
-  }
-
-  /**
-   * Continues to examine the queue, up to `most` places, and removes the entries that do not pass. Returns the number of places;
-   * less than `most` at the end of the queue. Messages that are held back follow when they have joined it.
-   */
-  sweepQueue(most: number, keep: (entry: Publish | Queued) => boolean): number {
-    const begin = Math.max(this.#sweptTo, this.#queue?.first ?? 0)
-    this.#sweptTo = this.#sweep(begin, most, keep)
-    return this.#sweptTo - begin
-  }
-
-  /** Removes the entries that do not pass, except those that are held back. */
-  filterQueue(keep: (entry: Publish | Queued) => boolean): void {
-    this.#sweep(0, Number.POSITIVE_INFINITY, keep)
-  }
-
-  /** Whether `sweepQueue` has examined everything. */
-  get isSwept(): boolean {
-    return this.#behind === undefined && (this.#queue === undefined || this.#sweptTo >= this.#queue.end)
-  }
-
-  /**
-   * Removes QoS 0, the oldest first, until there is enough room, from up to `most` places; returns the number of places. It
-   * continues where the last call found enough: no QoS 0 is left before that place.
-   */
-  dropQos0(most: number, isEnough: () => boolean): number {
-    const begin = Math.max(this.#qos0From, this.#queue?.first ?? 0)
-    this.#qos0From = this.#sweep(begin, most, (entry) => {
-      if (this.queuedQos0 === 0 || isEnough()) return undefined
-      return qosOf(entry) > 0
-    })
-    return this.#qos0From - begin
-  }
-
-  #sweep(from: number, most: number, keep: (entry: Publish | Queued) => boolean | undefined): number {
-    this.stops()
-    if (this.#queue === undefined) return from
-    return this.#queue.sweep(from, most, (entry) => {
-      const passes = keep(entry)
-      if (passes === false) this.#left(entry)
-      return passes
-    })
+  closeQueue(): void {
+    if (this.queue !== undefined) this.#holdings.queues--
+    this.queue = undefined
   }
 
   /** A message is sent under a packet id. */
@@ -389,13 +234,10 @@ export class Session implements Identity, Holder {
     if (inflight.counts) this.outstanding--
   }
 
-  /** Its client rests: gives up the empty queue and the empty set in flight, 390 bytes of one that was ever sent a message. */
+  /** Its client rests: gives up the empty queue and the empty set in flight, 480 bytes of one that was ever sent a message. */
   rest(): void {
     if (this.inflight?.size === 0) this.inflight = undefined
-    if (this.#queue?.length !== 0) return
-    this.#queue = undefined
-    this.#sweptTo = 0
-    this.#qos0From = 0
+    this.tidyQueue()
   }
 
   /** A packet id that is not in flight. */
@@ -420,23 +262,6 @@ export class Session implements Identity, Holder {
       if (this.#mayHaveUsedIds) this.#packetIds.resume(0, this.kind)
     }
     return this.#packetIds
-  }
-
-  #left(entry: Publish | Queued): void {
-    if (entry instanceof Queued) {
-      this.queuedBytes -= entry.message.weight
-      if (entry.qos === 0) this.queuedQos0--
-      this.#holdings.queued--
-      this.#holdings.releaseWaiting(entry.message)
-      return
-    }
-    this.queuedBytes -= entry.weight
-    this.queuedQos0--
-    if (this.#passing > 0) this.#passing--
-    else {
-      this.#holdings.plain--
-      this.#holdings.releaseWaiting(entry)
-    }
   }
 
   /** A QoS 2 message of the client has been accepted; `lsn` is that of its receipt. */
@@ -492,6 +317,3 @@ export function sessionOf(key: SessionKey, holdings: Holdings, owner = NO_OWNER)
   const kind: ClientKind = key.startsWith('sn:') ? 'sn' : 'mqtt'
   return new Session(kind, key.slice(kind.length + 1), holdings, owner, key)
 }
-
-export const messageOf = (entry: Publish | Queued): Publish => (entry instanceof Queued ? entry.message : entry)
-export const qosOf = (entry: Publish | Queued): QoS => (entry instanceof Queued ? entry.qos : 0)

@@ -414,6 +414,7 @@ export class Sessions {
     stopTimers(this.#context, session)
     expiry.forget(session)
     sweeps.forget(session)
+    session.closeQueue()
     if (session.persistent) this.#ends.record(session.key)
     this.#leave(session)
     this.#shares.release(session)
@@ -440,24 +441,26 @@ export class Sessions {
 
   /** The patience of this session, or of some of the publishers that are paused for it, is used up. */
   heldLongEnough(now: Instant, session: Session): void {
-    const { pausedPublishers: paused, patienceMs } = session
-    if (paused === undefined) return
+    const { queue, patienceMs } = session
+    const paused = queue?.pausedPublishers
+    if (queue === undefined || paused === undefined) return
     const stay = paused.links.filter(({ pausedUntil }) => pausedUntil > now)
     const until = Math.min(paused.since + patienceMs, ...stay.map(({ pausedUntil }) => pausedUntil))
     if (stay.length === 0 || until <= now) {
       this.letGo(now, session)
       return
     }
-    session.pausedPublishers = { since: paused.since, links: stay }
+    queue.pausedPublishers = { since: paused.since, links: stay }
     this.#context.timers.arm(session.timer('held'), until)
     for (const link of paused.links) if (link.pausedUntil <= now) link.letGo(now)
   }
 
   /** Resumes the publishers that are paused for this session's queue. */
   letGo(now: Instant, session: Session): void {
-    const { pausedPublishers: paused } = session
-    if (paused === undefined) return
-    session.pausedPublishers = undefined
+    const { queue } = session
+    const paused = queue?.pausedPublishers
+    if (queue === undefined || paused === undefined) return
+    queue.pausedPublishers = undefined
     session.patienceMs = Math.max(0, session.patienceMs - Math.ceil(now - paused.since))
     this.#context.timers.disarm(session.timer('held'))
     for (const link of paused.links) link.letGo(now)

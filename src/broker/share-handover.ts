@@ -1,7 +1,8 @@
 import type { Instant } from '../base/machine.ts'
 import type { BrokerContext } from './context.ts'
 import type { Publisher } from './publisher.ts'
-import { Queued, type Session } from './session.ts'
+import type { Session } from './session.ts'
+import { Queued } from './session-queue.ts'
 import { candidates } from './targets.ts'
 
 /** What passing messages on may cost in one turn, in levels and members looked at: a few milliseconds. */
@@ -35,11 +36,12 @@ export class ShareHandover {
       if ((queued.qos === 1 || !departed) && !this.#passOn(now, session, queued)) return 'full'
       session.complete(inflight)
     }
-    for (let entry = session.peekQueue(); entry !== undefined; entry = session.peekQueue()) {
+    const { queue } = session
+    for (let entry = queue?.peek(); entry !== undefined; entry = queue!.peek()) {
       if (this.#passed >= PASSED_PER_TURN) return 'more'
       if (entry instanceof Queued && entry.qos > 0 && !this.#passOn(now, session, entry)) return 'full'
       this.#passed += ENTRY_LOOKS
-      session.dequeue()
+      queue!.shift()
     }
     return 'done'
   }

@@ -318,12 +318,13 @@ export class Subscriber {
     // [MQTT-3.3.1-10] [MQTT-3.3.1-11] [MQTT-3.8.4-4] [3.1.1 MQTT-3.8.4-3]
     if (request.retainHandling === 2 || (request.retainHandling === 1 && !isNew) || sharedFilter(request.filter) !== undefined)
       return lsn
-    session.beginRetained()
+    session.openQueue().beginRetained()
     try {
       const last = yield* this.#queueRetained(now, session, subscription, link, looked)
       return last === 'full' ? 'full' : Math.max(lsn, last)
     } finally {
-      session.endRetained()
+      session.queue?.endRetained()
+      session.tidyQueue()
     }
   }
 

@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { OPEN_ACCESS } from '../../src/broker/access.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
-import { messageOf, Session } from '../../src/broker/session.ts'
+import { messageOf, SessionQueue } from '../../src/broker/session-queue.ts'
 import type { Connect } from '../../src/mqtt/packets.ts'
 import { Publish, type QoS } from '../../src/mqtt/publish.ts'
 import type { Store } from '../../src/store/store.ts'
@@ -178,7 +178,7 @@ describe('a full queue that is long', () => {
     reader.disconnect()
     const publisher = world.connect('publisher')
     for (let i = 0; i < 1000; i++) publisher.publish('x', `${i}`, i < 900 ? 1 : 0)
-    const searches = vi.spyOn(Session.prototype, 'dropQos0')
+    const searches = vi.spyOn(SessionQueue.prototype, 'dropQos0')
     for (let i = 0; i < 100; i++) publisher.publish('x', 'new', 1)
     const places = searches.mock.results.reduce((sum, { value }) => sum + (value as number), 0)
     searches.mockRestore()
@@ -239,7 +239,7 @@ describe('a long queue is held against new rules over several turns', () => {
     world.broker.accessChanged(world.now)
     turns(reads)
     // Of the others, some had left after the first change.
-    const left = Array.from(sessions[0]!.queued(), (entry) => messageOf(entry).topic)
+    const left = Array.from(sessions[0]!.queue ?? [], (entry) => messageOf(entry).topic)
     expect(left.length).toBeLessThan(MESSAGES / 4)
     expect(left.filter((topic) => !even(topic))).toEqual([])
   })

@@ -44,7 +44,7 @@ describe('sleeping sensors that subscribe to presence', () => {
     }
     world.publish(publisher, 'a/2', 'x', { qos: 1 })
     const session = world.server.broker.sessions.byKey('sn:s0')!
-    const topics = Array.from(session.queued(), (entry) => ('message' in entry ? entry.message : entry).topic)
+    const topics = Array.from(session.queue ?? [], (entry) => ('message' in entry ? entry.message : entry).topic)
     expect(topics.filter((topic) => topic === 'roost/sensors/other')).toHaveLength(1)
     expect(topics.filter((topic) => topic.startsWith('a/'))).toEqual(['a/1', 'a/2'])
     expect(topics.at(-2)).toBe('roost/sensors/other')

@@ -1,5 +1,5 @@
 import { EXPIRY_GRAIN_MS } from '../../../src/broker/expiry.ts'
-import { messageOf } from '../../../src/broker/session.ts'
+import { messageOf } from '../../../src/broker/session-queue.ts'
 import { textOf } from '../texts.ts'
 import { SiteChecker } from './checker.ts'
 
@@ -19,7 +19,7 @@ export class ExpiredLeaves extends SiteChecker {
     if (world.store.refuse || world.store.refusals !== this.#refusals) this.#refusedAt = now
     this.#refusals = world.store.refusals
     for (const session of broker.sessions) {
-      for (const entry of session.queued()) {
+      for (const entry of session.queue ?? []) {
         const { expiresAt, payload } = messageOf(entry)
         if (expiresAt !== undefined && expiresAt + EXPIRY_GRAIN_MS < now)
           this.tell(`"${textOf(payload)}" waits for ${session.key}, and expired at ${expiresAt} ms`)

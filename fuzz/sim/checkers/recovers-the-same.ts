@@ -1,5 +1,6 @@
 import type { Notice } from '../../../src/base/notice.ts'
-import { messageOf, qosOf, type Session } from '../../../src/broker/session.ts'
+import type { Session } from '../../../src/broker/session.ts'
+import { messageOf, qosOf } from '../../../src/broker/session-queue.ts'
 import type { Publish } from '../../../src/mqtt/publish.ts'
 import type { Lsn } from '../../../src/store/store.ts'
 import { dropsTold } from '../drops-told.ts'
@@ -93,7 +94,7 @@ export function sessionLine(session: Session, mayDiffer: (message: Publish) => b
     ({ filter, qos, noLocal, retainAsPublished }) => `${filter} ${qos} ${noLocal} ${retainAsPublished}`,
   )
   const waiting: string[] = []
-  for (const entry of session.queued()) {
+  for (const entry of session.queue ?? []) {
     const message = messageOf(entry)
     if (message.id !== 0 && qosOf(entry) > 0 && !mayDiffer(message)) waiting.push(textOf(message.payload))
   }

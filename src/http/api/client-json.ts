@@ -3,7 +3,8 @@ import { isoTime } from '../../base/iso-time.ts'
 import type { Instant } from '../../base/machine.ts'
 import type { Condition } from '../../broker/conditions.ts'
 import { waitingSince } from '../../broker/oldest-waiting.ts'
-import { messageOf, qosOf, type Session } from '../../broker/session.ts'
+import type { Session } from '../../broker/session.ts'
+import { messageOf, qosOf } from '../../broker/session-queue.ts'
 import { DAY_LETTERS, DAY_STATES } from '../../gateway/client/sensor-figures.ts'
 import type { Sensor } from '../../gateway/sensors.ts'
 import type { Server } from '../../server.ts'
@@ -266,7 +267,7 @@ function sessionJson(server: Server, now: Instant, session: Session): object {
       messages: session.queueLength,
       bytes: session.queuedBytes,
       oldest: sinceSecond(server, waitingSince(session)),
-      first: first(session.queued(), LISTED_MESSAGES, (each) => messageOf(each).topic.length).map((each) =>
+      first: first(session.queue ?? [], LISTED_MESSAGES, (each) => messageOf(each).topic.length).map((each) =>
         messageJson(server, now, messageOf(each), qosOf(each)),
       ),
     },

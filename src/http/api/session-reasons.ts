@@ -3,7 +3,8 @@ import { WAITING_BYTES } from '../../base/memory-costs.ts'
 import type { Broker } from '../../broker/broker.ts'
 import { queueBound } from '../../broker/limits.ts'
 import { fullOf } from '../../broker/queue-room.ts'
-import { type Inflight, messageOf, type Session } from '../../broker/session.ts'
+import type { Inflight, Session } from '../../broker/session.ts'
+import { messageOf } from '../../broker/session-queue.ts'
 import type { Subscription } from '../../broker/subscription.ts'
 import { covers, realFilter, sharedFilter } from '../../mqtt/topics.ts'
 import { type Reason, short, wait } from './reason.ts'
@@ -119,7 +120,7 @@ export function* queueReasons(
 /** The first messages that wait for it, those in flight first. */
 export function waitingOf(session: Session): ReturnType<typeof messageOf>[] {
   const waiting = [...(session.inflight?.values() ?? [])].slice(0, EXAMINED).map(({ queued }) => queued.message)
-  for (const entry of session.queued()) {
+  for (const entry of session.queue ?? []) {
     if (waiting.length >= EXAMINED) break
     waiting.push(messageOf(entry))
   }

@@ -82,13 +82,13 @@ test('among more sessions than one look examines, the oldest is found after a fe
   const waits = (at: number, second: number): void => {
     const message = Publish.of('t', bytes('x'))
     message.acceptedAt = second
-    sessions[at]!.enqueue(message, true)
+    sessions[at]!.openQueue().push(message, true)
   }
   waits(5, 300)
   waits(22_000, 100)
   waits(15_000, 200)
   const oldest = new OldestWaiting({ at: (seat) => sessions[seat], end: sessions.length })
   expect([1, 2, 3, 4, 5].map(() => oldest.look())).toEqual([300, 200, 100, 100, 100])
-  sessions[22_000]!.dequeue()
+  sessions[22_000]!.queue!.shift()
   expect([1, 2, 3].map(() => oldest.look()).at(-1)).toBe(200)
 })
