@@ -60,8 +60,6 @@ export class Session implements Identity, Holder {
   author: Author
   /** The link of the connected client. */
   link: ClientLink | undefined = undefined
-  /** Seconds that the session outlives its connection; 0 ends with it, Infinity never ends. */
-  expirySeconds = 0
   /** Has records in the store: the session, its queue and its packet ids survive the process. */
   persistent = false
   /** Due, but the store had no room for it: retried, before anything that the client asks for. */
@@ -108,6 +106,8 @@ export class Session implements Identity, Holder {
   address: Tally | undefined = undefined
   /** What is left of `PATIENCE_MS`. */
   patienceMs = PATIENCE_MS
+  /** `expirySeconds`, or -1 for Infinity, which would make this field 16 bytes larger in all sessions. */
+  #expirySeconds = 0
   #timers: Timer<SessionTimer>[] | undefined = undefined
   #will: Will | undefined = undefined
   readonly #holdings: Holdings
@@ -134,6 +134,15 @@ export class Session implements Identity, Holder {
 
   get verified(): boolean {
     return this.owner.verified
+  }
+
+  /** Seconds that the session outlives its connection; 0 ends with it, Infinity never ends. */
+  get expirySeconds(): number {
+    return this.#expirySeconds < 0 ? Number.POSITIVE_INFINITY : this.#expirySeconds
+  }
+
+  set expirySeconds(seconds: number) {
+    this.#expirySeconds = seconds === Number.POSITIVE_INFINITY ? -1 : seconds
   }
 
   get will(): Will | undefined {
