@@ -44,7 +44,7 @@ export const COST = {
   /** A `Publish`, without topic, packet and properties. */
   message: 253,
   /** A `SessionQueue` with its ring, without entries. */
-  queue: 280,
+  queue: 232,
   /** A queue entry that is the message itself (QoS 0). */
   place: 16,
   /** A queue entry with its `Queued`. */

@@ -28,6 +28,7 @@ import { Login, type LoginOwner } from './login.ts'
 import { OldestWaiting } from './oldest-waiting.ts'
 import { OperatorActions } from './operator-actions.ts'
 import { Publisher } from './publisher.ts'
+import { heldLongEnough, letGo } from './publisher-pace.ts'
 import { isFuller } from './queue-room.ts'
 import { QueueSweeps } from './queue-sweeps.ts'
 import { Recovery } from './recovery.ts'
@@ -121,7 +122,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
     this.oldestWaiting = new OldestWaiting(this.sessions.seats)
     this.#subscriber = new Subscriber(this.#context, this.#publisher)
     this.#exchanges = new Exchanges(this.#context, this)
-    this.#intake = new Intake(this.#context, this.#publisher, this.sessions, this.asked, this)
+    this.#intake = new Intake(this.#context, this.#publisher, this.asked, this)
     this.#requests = new Requests(memory)
     this.#login = new Login(this.#context, this.sessions, this.#wills, this.#requests, this)
     this.resting = new RestingClients(this, this.#context, this.sessions, this.#links)
@@ -196,7 +197,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
       if (timer === undefined) break
       const { session, about } = timer.owner
       const link = about === 'held' ? undefined : this.resting.linkOf(session)
-      if (about === 'held') this.sessions.heldLongEnough(now, session)
+      if (about === 'held') heldLongEnough(this.#context, now, session)
       else if (link !== undefined) this.close(now, link, ReasonCode.MAXIMUM_CONNECT_TIME)
     }
     this.#pace.run(now, () => {
@@ -295,7 +296,7 @@ export class Broker implements SensorUplink, LinkOwner, IntakeOwner, LoginOwner 
   }
 
   drained(now: Instant, session: Session): void {
-    if (!isFuller(this.#context.limits, session, LOW_WATER)) this.sessions.letGo(now, session)
+    if (!isFuller(this.#context.limits, session, LOW_WATER)) letGo(this.#context, now, session)
   }
 
   holds(session: Session): void {

@@ -19,7 +19,6 @@ import { forwardedProperties, type Publisher } from './publisher.ts'
 import { pacePublisher } from './publisher-pace.ts'
 import type { Receipts } from './receipts.ts'
 import type { Session } from './session.ts'
-import type { Sessions } from './sessions.ts'
 
 /** QoS 2 packet ids that a client may leave unreleased before each more is asked for: there is no limit on them in MQTT 3. */
 const FREE_RECEIPTS = 100
@@ -39,23 +38,15 @@ export interface IntakeOwner {
 export class Intake {
   readonly #context: BrokerContext
   readonly #publisher: Publisher
-  readonly #sessions: Sessions
   readonly #owner: IntakeOwner
   /** Messages that wait for the hook `onPublish`; undefined if there is none. */
   readonly #asked: AskedMessages | undefined
 
-  constructor(
-    context: BrokerContext,
-    publisher: Publisher,
-    sessions: Sessions,
-    asked: AskedMessages | undefined,
-    owner: IntakeOwner,
-  ) {
+  constructor(context: BrokerContext, publisher: Publisher, asked: AskedMessages | undefined, owner: IntakeOwner) {
     this.#context = context
     this.#asked = asked
     if (asked !== undefined) asked.answer = (now, message, answer) => this.#answered(now, message, answer)
     this.#publisher = publisher
-    this.#sessions = sessions
     this.#owner = owner
   }
 
@@ -154,7 +145,7 @@ export class Intake {
       if (qos === 2 && !session.ended) session.receive(packetId, lsn)
       return
     }
-    pacePublisher(now, this.#publisher, this.#sessions, link)
+    pacePublisher(this.#context, now, this.#publisher, link)
     if (qos === 0) return
     const reasonCode = this.#publisher.reached ? ReasonCode.SUCCESS : ReasonCode.NO_MATCHING_SUBSCRIBERS
     // [MQTT-3.3.4-1]

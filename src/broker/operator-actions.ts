@@ -105,8 +105,8 @@ export class OperatorActions {
   }
 
   /** After a message was accepted: pauses its publisher, who has this link, as that of a client. */
-  pace(now: Instant, sessions: Sessions, link: ClientLink): void {
-    pacePublisher(now, this.#publisher, sessions, link)
+  pace(now: Instant, link: ClientLink): void {
+    pacePublisher(this.#context, now, this.#publisher, link)
   }
 
   #publish(now: Instant, from: Session, message: Publish, isOperator: boolean): Published {

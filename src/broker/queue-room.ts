@@ -90,6 +90,17 @@ export function waits(context: BrokerContext, now: Instant, session: Session, { 
   return isFuller(context.limits, session, LATE) || (queueLength > link.window && context.memory.isEmergency)
 }
 
+/**
+ * No client reads this session for now: gives up its empty queue and its empty set in flight, 430 bytes of one that was ever sent a
+ * message.
+ */
+export function giveUpRoom({ expiry }: Pick<BrokerContext, 'expiry'>, session: Session): void {
+  if (session.inflight?.size === 0) session.inflight = undefined
+  // Its messages are gone, before the first of them has expired.
+  if (session.queueLength === 0) expiry.forget(session)
+  session.tidyQueue()
+}
+
 /** Whether so much is queued or in flight for it, with `more` bytes, that the account is asked. */
 export const isHeavy = ({ queuedBytes, inflightWeight }: Session, more: number): boolean =>
   queuedBytes + inflightWeight + more > LIGHT_BYTES

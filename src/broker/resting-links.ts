@@ -5,6 +5,7 @@ import type { Will } from '../mqtt/packets.ts'
 import type { SessionKey } from '../store/store.ts'
 import { ClientLink, type LinkOwner } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
+import { giveUpRoom } from './queue-room.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 
@@ -50,8 +51,7 @@ export class RestingClients implements RestingLinks {
     const session = link?.client
     assert(link?.isIdle === true && session !== undefined, 'a link that rests is idle')
     session.link = this.#mark
-    if (session.queueLength === 0) this.#parts.expiry.forget(session)
-    session.rest()
+    giveUpRoom(this.#parts, session)
     link.client = undefined
     this.#links.delete(id)
     this.#count++

@@ -243,12 +243,6 @@ export class Session implements Identity, Holder {
     if (inflight.counts) this.outstanding--
   }
 
-  /** Its client rests: gives up the empty queue and the empty set in flight, 480 bytes of one that was ever sent a message. */
-  rest(): void {
-    if (this.inflight?.size === 0) this.inflight = undefined
-    this.tidyQueue()
-  }
-
   /** A packet id that is not in flight. */
   freePacketId(): number {
     return this.#ids().free(this.inflight)

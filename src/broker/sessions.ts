@@ -11,7 +11,8 @@ import type { Identity } from './access.ts'
 import type { Admitted } from './authentication.ts'
 import type { ClientLink } from './client-link.ts'
 import type { BrokerContext } from './context.ts'
-import { PATIENCE_LEAST_MS } from './limits.ts'
+import { letGo } from './publisher-pace.ts'
+import { giveUpRoom } from './queue-room.ts'
 import { TURN_LOOKS, type Work } from './requests.ts'
 import { RestoredOrder } from './restored-order.ts'
 import { Session, sessionKey } from './session.ts'
@@ -331,8 +332,9 @@ export class Sessions {
     session.link = undefined
     this.#connected[session.kind]--
     stopTimers(this.#context, session)
-    this.letGo(now, session)
+    letGo(this.#context, now, session)
     this.#dropQos0(now, session)
+    giveUpRoom(this.#context, session)
     // [MQTT-3.1.2-10]
     if (!will) session.will = undefined
     this.#context.memory.shares.recount(session)
@@ -425,45 +427,6 @@ export class Sessions {
   *ending(session: Session): Work<void> {
     let now = yield TURN_LOOKS
     while (this.end(now, session) === 'more') now = yield TURN_LOOKS
-  }
-
-  /** A publisher fills this session's queue faster than its client drains it: pauses the publisher. */
-  hold(now: Instant, session: Session, publisher: ClientLink): void {
-    if (publisher.patienceMs < PATIENCE_LEAST_MS || !publisher.hold(now, session)) return
-    const timer = session.timer('held')
-    const until = now + Math.min(session.patienceMs, publisher.patienceMs)
-    if (!timer.armed || until < timer.deadline) this.#context.timers.arm(timer, until)
-    const { info, client } = publisher
-    const who = { ...(client !== undefined && { client: client.key }), peer: info.peer }
-    const reason = `${session.queueLength} messages, ${session.queuedBytes} bytes wait for ${session.key}`
-    this.#context.notice({ code: 'publisher-paused', level: 'debug', ...who, reason })
-  }
-
-  /** The patience of this session, or of some of the publishers that are paused for it, is used up. */
-  heldLongEnough(now: Instant, session: Session): void {
-    const { queue, patienceMs } = session
-    const paused = queue?.pausedPublishers
-    if (queue === undefined || paused === undefined) return
-    const stay = paused.links.filter(({ pausedUntil }) => pausedUntil > now)
-    const until = Math.min(paused.since + patienceMs, ...stay.map(({ pausedUntil }) => pausedUntil))
-    if (stay.length === 0 || until <= now) {
-      this.letGo(now, session)
-      return
-    }
-    queue.pausedPublishers = { since: paused.since, links: stay }
-    this.#context.timers.arm(session.timer('held'), until)
-    for (const link of paused.links) if (link.pausedUntil <= now) link.letGo(now)
-  }
-
-  /** Resumes the publishers that are paused for this session's queue. */
-  letGo(now: Instant, session: Session): void {
-    const { queue } = session
-    const paused = queue?.pausedPublishers
-    if (queue === undefined || paused === undefined) return
-    queue.pausedPublishers = undefined
-    session.patienceMs = Math.max(0, session.patienceMs - Math.ceil(now - paused.since))
-    this.#context.timers.disarm(session.timer('held'))
-    for (const link of paused.links) link.letGo(now)
   }
 
   /** A clock of a session without a client has expired. */

@@ -63,7 +63,7 @@ export class LocalPublisher {
     this.#turn ??= setImmediate(this.#nextTurn)
     return loop.run((now) => {
       const result = as === undefined ? operator.publishLocally(now, message) : operator.publishAs(now, as, message, sessions)
-      if (result.kind === 'accepted' && message.qos > 0) operator.pace(now, sessions, link)
+      if (result.kind === 'accepted' && message.qos > 0) operator.pace(now, link)
       return result
     })
   }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import { Memory, type MemoryLimits } from '../../src/base/memory.ts'
+import { COST } from '../../src/base/memory-costs.ts'
 import type { Connect } from '../../src/mqtt/packets.ts'
 import type { Properties } from '../../src/mqtt/properties.ts'
 import { PERSISTENT, TestBroker, TestClient, will } from './harness.ts'
@@ -392,7 +393,7 @@ describe('the account', () => {
       reader.poll()
     }
     expect(memory.byCategory().get('messages')).toBe(before.get('messages'))
-    expect(memory.byCategory().get('queues')).toBe(before.get('queues'))
+    expect(memory.byCategory().get('queues')).toBe(before.get('queues')! + COST.queue)
   })
 
   test('is empty again when filters by the thousand have left the tree, turn by turn', () => {
