@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { DelayedStore } from '../../fuzz/sim/delayed-store.ts'
 import type { BrokerLimits } from '../../src/broker/limits.ts'
+import { PacketType } from '../../src/mqtt/packets.ts'
 import { PERSISTENT, TestBroker, type TestClient } from './harness.ts'
 
 const SECOND = 1000
@@ -124,6 +125,24 @@ describe('queued messages that have expired', () => {
     publisher.publish('a', 'x', 1, 1, expiring(7200))
     world.advance(3600 * SECOND)
     expect(world.broker.nextTimeout()).toBeUndefined()
+  })
+
+  test('or that were delivered leave neither queue nor timer when the client leaves, and the next one expires on its own time', () => {
+    const world = new TestBroker()
+    const publisher = absentReader(world)
+    publisher.publish('a', 'read', 1, 1, expiring(60))
+    const reader = world.connect('reader', PERSISTENT)
+    expect(reader.poll()).toEqual(['a=read q1 #1'])
+    reader.ack(PacketType.PUBACK, 1)
+    const session = world.broker.sessions.get('mqtt', 'reader')!
+    expect([session.queue?.length, session.queue?.expiryTimer?.armed]).toEqual([0, true])
+    reader.disconnect()
+    expect([session.queue, session.inflight]).toEqual([undefined, undefined])
+    publisher.publish('a', 'x', 1, 2, expiring(120))
+    world.advance(119 * SECOND)
+    expect(session.queueLength).toBe(1)
+    world.advance(11 * SECOND)
+    expect([session.queueLength, session.queue?.expiryTimer?.armed]).toEqual([0, false])
   })
 })
 

@@ -62,7 +62,7 @@ describe('a client rests', () => {
       expect(session.inflight?.size).toBe(1)
       world.send('r', say.puback(0x401, id))
       expect(world.sent('r')).toEqual([`PUBLISH 0401=${text}${text} q0`, 'PINGRESP'])
-      expect([atRest(world), session.inflight, session.queueLength]).toEqual([1, undefined, 0])
+      expect([atRest(world), session.inflight, session.queue]).toEqual([1, undefined, undefined])
     }
   })
 
