@@ -125,6 +125,6 @@ export class Fifo<T> {
   }
 }
 
-/** Most queues of sleeping sensors never hold more than one message: 48 bytes less than with eight places. */
+/** Most queues never hold more than one entry: 48 bytes less than with eight places. */
 const RING_MIN = 2
 const SHRINK_ABOVE = 4096

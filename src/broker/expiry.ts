@@ -3,6 +3,7 @@ import { Timer, Timers } from '../base/timers.ts'
 import { Publish } from '../mqtt/publish.ts'
 import type { BrokerContext } from './context.ts'
 import type { Session } from './session.ts'
+import type { SessionQueue } from './session-queue.ts'
 import { storedMessage } from './stored.ts'
 
 /** Interval (ms) at which a queue is searched for expired messages, and so the longest that they stay. */
@@ -44,9 +45,9 @@ export class Expiry {
       if (timer === undefined) break
       left--
       const session = timer.owner
-      const firstExpiry = session.queue?.firstExpiry
+      const { queue } = session
       // The message it was set for may be gone, with others still queued.
-      if (firstExpiry !== undefined && firstExpiry > now) this.#arm(session, firstExpiry)
+      if (queue?.firstExpiry !== undefined && queue.firstExpiry > now) this.#arm(session, queue, queue.firstExpiry)
       else this.#parts.sweeps.expire(session)
     }
     this.dropRetained(now, left)
@@ -54,23 +55,24 @@ export class Expiry {
 
   /** A message with this expiry was queued for the session. */
   queued(session: Session, expiresAt: Instant | undefined): void {
-    if (expiresAt === undefined) return
-    const queue = session.openQueue()
+    const { queue } = session
+    if (expiresAt === undefined || queue === undefined) return
     if (expiresAt >= (queue.firstExpiry ?? Number.POSITIVE_INFINITY)) return
     queue.firstExpiry = expiresAt
-    this.#arm(session, expiresAt)
+    this.#arm(session, queue, expiresAt)
   }
 
-  #arm(session: Session, firstExpiry: Instant): void {
+  #arm(session: Session, queue: SessionQueue, firstExpiry: Instant): void {
     const due = Math.ceil(firstExpiry / EXPIRY_GRAIN_MS) * EXPIRY_GRAIN_MS
-    const queue = session.openQueue()
     queue.expiryTimer ??= new Timer(session)
     if (!queue.expiryTimer.armed || queue.expiryTimer.deadline > due) this.#sessions.arm(queue.expiryTimer, due)
   }
 
   /** The session is over, or nothing is queued for it. */
   forget({ queue }: Session): void {
-    if (queue?.expiryTimer !== undefined) this.#sessions.disarm(queue.expiryTimer)
+    if (queue === undefined) return
+    queue.firstExpiry = undefined
+    if (queue.expiryTimer !== undefined) this.#sessions.disarm(queue.expiryTimer)
   }
 
   /** Deletes a limited number of expired retained messages; returns whether there were any. */

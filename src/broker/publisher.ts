@@ -422,7 +422,7 @@ export class Publisher {
    * no news about a sensor: presence that waits for a sleeper would lead to more presence, without end.
    */
   #keptWaiting(session: Session, message: Publish): void {
-    session.openQueue().waited = true
+    session.queue!.waited = true
     if (session.kind === 'sn' && message.from !== '') this.#context.live.waits?.(session.clientId)
     this.#context.memory.shares.grow(session, message.weight + WAITING_BYTES)
   }

@@ -90,14 +90,15 @@ export function waits(context: BrokerContext, now: Instant, session: Session, { 
   return isFuller(context.limits, session, LATE) || (queueLength > link.window && context.memory.isEmergency)
 }
 
-/**
- * No client reads this session for now: gives up its empty queue and its empty set in flight, 430 bytes of one that was ever sent a
- * message.
- */
-export function giveUpRoom({ expiry }: Pick<BrokerContext, 'expiry'>, session: Session): void {
+/** Nobody reads from this session for now: gives up its empty queue and its empty set in flight, 430 bytes if it was ever sent a message. */
+export function giveUpRoom({ expiry, memory }: Pick<BrokerContext, 'expiry' | 'memory'>, session: Session): void {
   if (session.inflight?.size === 0) session.inflight = undefined
-  // Its messages are gone, before the first of them has expired.
-  if (session.queueLength === 0) expiry.forget(session)
+  const { queue } = session
+  if (queue?.length !== 0) return
+  // Its messages are gone, before the first of them has expired, and before the client has asked for more.
+  expiry.forget(session)
+  if (queue.waited) memory.shares.recount(session)
+  queue.waited = false
   session.tidyQueue()
 }
 

@@ -87,8 +87,12 @@ export class QueueSweeps {
   expire(session: Session): void {
     const { queue } = session
     if (queue === undefined) return
-    if (queue.length === 0) queue.firstExpiry = undefined
-    else if (!this.#sweeps.has(session)) this.#begin(session)
+    if (queue.length > 0) {
+      if (!this.#sweeps.has(session)) this.#begin(session)
+      return
+    }
+    queue.firstExpiry = undefined
+    session.tidyQueue()
   }
 
   /** The rights of the client have changed: messages that it may not read any more are dropped. */
@@ -213,8 +217,13 @@ export class QueueSweeps {
     left.places -= 1 + places * (sweep.isCheck ? CHECK_COST : 1) + sweep.cost
     if (queue?.isSwept === false) return places < STEP_PLACES ? 'held' : 'more'
     this.#sweeps.delete(session)
-    if (queue !== undefined) queue.firstExpiry = undefined
+    if (queue !== undefined) {
+      queue.firstExpiry = undefined
+      // `#tell` counts again what it holds.
+      if (queue.length === 0) queue.waited = false
+    }
     if (sweep.firstExpiry < Number.POSITIVE_INFINITY) this.#rearm(session, sweep.firstExpiry)
+    session.tidyQueue()
     session.link?.wake()
     return 'over'
   }

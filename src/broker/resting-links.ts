@@ -9,7 +9,7 @@ import { giveUpRoom } from './queue-room.ts'
 import type { Session } from './session.ts'
 import type { Sessions } from './sessions.ts'
 
-type Parts = Pick<BrokerContext, 'limits' | 'expiry'>
+type Parts = Pick<BrokerContext, 'limits' | 'expiry' | 'memory'>
 
 /**
  * The sessions whose links rest. In place of its own link such a session has `#mark`, which stands for all of them: it is

@@ -37,8 +37,8 @@ export interface PausedPublishers {
 }
 
 /**
- * The messages that wait for one client, in order, with what depends on them. A session without it takes 80 bytes less: it is made
- * for the first message, and given up while a sensor sleeps and nothing waits for it.
+ * The messages that wait for one client, in order, with what depends on them. A session has a queue when it needs one, and gives it
+ * up when it is empty and nobody reads from it, as while a sensor sleeps: a million sessions must not have room for it.
  */
 export class SessionQueue {
   /** Queued bytes, for `max_queued_bytes`. */

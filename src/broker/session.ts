@@ -72,7 +72,7 @@ export class Session implements Identity, Holder {
   subscriptions: SmallMap<string, Subscription> | undefined = undefined
   /** Their shapes, which limit how many may match one topic; created when there are enough to matter. */
   shapes: SessionShapes | undefined = undefined
-  /** Messages that wait for the client; made for the first one. */
+  /** Messages that wait for the client; `undefined` until there is one, or retained messages are looked for. */
   queue: SessionQueue | undefined = undefined
   inflight: PacketIdMap<Inflight> | undefined = undefined
   receipts: Receipts | undefined = undefined
@@ -196,6 +196,7 @@ export class Session implements Identity, Holder {
     if (this.queue?.isUnused === true) this.closeQueue()
   }
 
+  /** Gives up the queue, which is empty, and whose timer is not armed. */
   closeQueue(): void {
     if (this.queue !== undefined) this.#holdings.queues--
     this.queue = undefined

@@ -37,11 +37,11 @@ export class ShareHandover {
       session.complete(inflight)
     }
     const { queue } = session
-    for (let entry = queue?.peek(); entry !== undefined; entry = queue!.peek()) {
+    for (let entry = queue?.peek(); entry !== undefined; entry = queue?.peek()) {
       if (this.#passed >= PASSED_PER_TURN) return 'more'
       if (entry instanceof Queued && entry.qos > 0 && !this.#passOn(now, session, entry)) return 'full'
       this.#passed += ENTRY_LOOKS
-      queue!.shift()
+      queue?.shift()
     }
     return 'done'
   }

@@ -142,7 +142,34 @@ describe('queued messages that have expired', () => {
     world.advance(119 * SECOND)
     expect(session.queueLength).toBe(1)
     world.advance(11 * SECOND)
-    expect([session.queueLength, session.queue?.expiryTimer?.armed]).toEqual([0, false])
+    expect(session.queue).toBeUndefined()
+  })
+
+  test('expire on time behind one that was the last to be sent before the client was lost', () => {
+    const world = new TestBroker()
+    const publisher = absentReader(world)
+    publisher.publish('a', 'read', 1, 1, expiring(60))
+    const reader = world.connect('reader', PERSISTENT)
+    reader.link.poll(world.now)
+    while (reader.link.backlog > 0) reader.link.poll(world.now)
+    reader.lost()
+    publisher.publish('a', 'x', 1, 2, expiring(120))
+    const session = world.broker.sessions.get('mqtt', 'reader')!
+    world.advance(131 * SECOND)
+    expect([session.queueLength, session.inflight?.size]).toEqual([0, 1])
+  })
+
+  test('with QoS 0 that was dropped for a client that left without reading, it has no queue', () => {
+    const world = new TestBroker()
+    const reader = world.connect('reader', PERSISTENT)
+    reader.subscribe('a', 0)
+    reader.poll()
+    reader.link.listen(world.now, false)
+    world.connect('publisher').publish('a', 'x', 0)
+    const session = world.broker.sessions.get('mqtt', 'reader')!
+    expect(session.queue?.length).toBe(1)
+    reader.lost()
+    expect(session.queue).toBeUndefined()
   })
 })
 
