@@ -100,7 +100,8 @@ function generated(all) {
   const section = (title, text) => `## ${title}\n\n${text}\n`
   return [
     `Measured on ${all.date}: ${all.machine}, Linux ${all.kernel}, Node.js ${all.node}; ${all.reps} runs of ${all.seconds} s for each
-system and scenario. ${all.systems.map(titleOf).join('; ')}. Load average of the machine during the runs: ${loadOf(all)}.\n`,
+system and scenario. ${all.systems.map(titleOf).join('; ')}. Load average of the machine during the runs: ${loadOf(all)};
+a system call took ${all.systemCallUs.toFixed(1)} us.\n`,
     '![How many times as many messages per CPU second as each MQTT broker](performance-mqtt.svg)\n',
     '![The same for connections and retained messages](performance-sessions.svg)\n',
     '![The same for MQTT-SN gateways](performance-sn.svg)\n',

@@ -143,6 +143,15 @@ async function measureAll(systems, scenarios, { reps, ...settings }, save) {
   return results
 }
 
+/** Microseconds of a system call, getppid(). */
+function systemCallUs() {
+  const calls = 200_000
+  const before = process.cpuUsage()
+  for (let i = 0; i < calls; i++) void process.ppid
+  const { user, system } = process.cpuUsage(before)
+  return (user + system) / calls
+}
+
 async function main() {
   const values = options()
   if (values.help) return process.stdout.write(HELP)
@@ -167,6 +176,7 @@ async function main() {
     machine: `${cpus().length} cores, ${cpus()[0].model}`,
     kernel: release(),
     node: process.versions.node,
+    systemCallUs: systemCallUs(),
     reps,
     seconds,
     systems: [...systems, ...before.systems.filter(({ name }) => !systems.some((each) => each.name === name))],
